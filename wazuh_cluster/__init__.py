@@ -1,0 +1,3 @@
+"""
+A Wazuh cluster as a Twisted library, with a thin daemon.
+"""

@@ -1,0 +1,205 @@
+"""
+The tree of everything that this package raises on purpose.
+
+Each error's text is one line that a person who runs a cluster can act on: what
+is wrong, where, and what to do about it.
+"""
+
+from __future__ import annotations
+
+
+class ClusterError(Exception):
+    """
+    The root of the tree: catch this to catch whatever the cluster refuses.
+    """
+
+
+class BadInput(ClusterError):
+    """
+    Something that an operator wrote or chose cannot be used.
+
+    @ivar what: what is wrong, a phrase without a final stop.
+    @ivar where: the file, element, option or folder in which it is wrong.
+    @ivar remedy: what to do about it, a phrase without a final stop.
+    """
+
+    def __init__(self, what: str, where: str, remedy: str) -> None:
+        super().__init__(f"{where}: {what}: {remedy}")
+        self.what = what
+        self.where = where
+        self.remedy = remedy
+
+
+class ConfigError(BadInput):
+    """
+    The configuration cannot be used as it is written.
+    """
+
+
+class HomeError(BadInput):
+    """
+    The home folder is missing, is not one, or cannot be used.
+    """
+
+
+class BadKey(BadInput):
+    """
+    The cluster key is missing, malformed or known to everybody.
+    """
+
+
+class BadName(ClusterError, ValueError):
+    """
+    A node's or cluster's name is not one: the text says why.
+    """
+
+
+class HostilePath(ClusterError):
+    """
+    A path that a peer named leads, or may lead, out of the declared items.
+
+    @ivar path: the path as it came.
+    @ivar why: the rule that it breaks.
+    """
+
+    def __init__(self, path: bytes, why: str) -> None:
+        super().__init__(f"{path!r}: {why}")
+        self.path = path
+        self.why = why
+
+
+class ProtocolViolation(ClusterError):
+    """
+    The peer said something that no node of its role, version and state says.
+    The link ends at once.
+    """
+
+
+class BadArgument(ProtocolViolation):
+    """
+    A command's argument is missing or cannot be read.
+    """
+
+
+class LimitExceeded(ProtocolViolation):
+    """
+    The peer sent more, or larger, than the agreed limits allow.
+    """
+
+
+class MalformedStream(ProtocolViolation):
+    """
+    A manifest, a list of wants or a pack cannot be read as one.
+    """
+
+
+class TransferAborted(ClusterError):
+    """
+    A transfer ended before its end; the text is the reason that one end gave.
+    """
+
+
+class LinkClosed(ClusterError):
+    """
+    The link to the peer is gone, or is not there yet.
+    """
+
+
+class LinkStalled(LinkClosed):
+    """
+    The peer took nothing, or said nothing, for longer than the limit while
+    something was owed.
+    """
+
+
+class Refused(ClusterError):
+    """
+    A master does not let a worker join. The text carries the remedy; it
+    travels to the worker and stands in the logs of both.
+    """
+
+
+class WrongCluster(Refused):
+    """
+    The key is right, but the worker names another cluster.
+    """
+
+
+class NameInUse(Refused):
+    """
+    Another live node goes by this name.
+    """
+
+
+class DisplacedClone(NameInUse):
+    """
+    Another process with the same home id took this node's place: the home was
+    copied, or is run twice.
+    """
+
+
+class VersionTooOld(Refused):
+    """
+    The two ends have no protocol version in common.
+    """
+
+
+class NotAMaster(Refused):
+    """
+    The node that was dialled is not a master.
+    """
+
+
+class NotAWorker(Refused):
+    """
+    The node that dials is not a worker.
+    """
+
+
+class IdentityMismatch(Refused):
+    """
+    The names in Hello are not the ones in the certificate.
+    """
+
+
+class NotJoined(ClusterError):
+    """
+    The command is for nodes that have joined: Hello comes first.
+    """
+
+
+class NoSuchGeneration(ClusterError):
+    """
+    The master has no generation to show yet.
+    """
+
+
+class TooBusy(ClusterError):
+    """
+    The peer has as many of these open as it allows; ask again later.
+    """
+
+
+class InstallFailed(ClusterError):
+    """
+    The file system refused a step of an installation. What was installed
+    before that step stays, whole; nothing is half-written.
+
+    @ivar path: the path, relative to the home, at which it happened.
+    """
+
+    def __init__(self, path: bytes, reason: str) -> None:
+        super().__init__(f"{path.decode('utf-8', 'backslashreplace')}: {reason}")
+        self.path = path
+
+
+class StateDamaged(BadInput):
+    """
+    A file in which a node keeps its state cannot be read as one.
+    """
+
+
+class Stopped(ClusterError):
+    """
+    The work was told to stop before it was done.
+    """

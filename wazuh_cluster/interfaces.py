@@ -1,0 +1,364 @@
+"""
+The ports: what the rooms of this package need from the world, and what an
+adapter must guarantee.
+
+Blocking work is written as I{slices}: a generator that yields C{None} about
+every 50 ms and at the latest every 100 ms of work, and returns its result. An
+L{IRunner} drives it away from the reactor's thread, looks at its stop flag
+between slices, and closes the generator when the work is no longer wanted, so
+C{finally} blocks release what is held. A test's runner drives it at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from zope.interface import Attribute, Interface
+
+if TYPE_CHECKING:
+    from wazuh_cluster.model import Identity, MasterInfo, SyncReport
+
+T = TypeVar("T")
+
+#: Blocking work in slices; see the module's text.
+Slices = Generator[None, None, T]
+
+
+class IRunner(Interface):
+    """
+    Where blocking work runs.
+    """
+
+    def run(work: Slices[T]) -> Deferred[T]:
+        """
+        Drive C{work} to its end.
+
+        Works given to one runner never overlap and run in the order given.
+        Cancelling the Deferred stops the work before its next slice, closes it
+        and fires the Deferred with C{CancelledError} at once, whether or not a
+        slice hangs.
+        """
+
+    def call(function: Callable[..., T], *args: object) -> Deferred[T]:
+        """
+        Call a function that takes at most about 100 ms.
+        """
+
+    def stop() -> None:
+        """
+        Stop all that runs or waits, as by cancelling, and take nothing more.
+        Never waits: a slice that hangs is left to its daemon thread.
+        """
+
+
+class IFileSystem(Interface):
+    """
+    The file system, as primitives that can be counted, delayed and crashed.
+
+    All calls block. Names are C{bytes}, one component each, never C{b"."},
+    C{b".."}, empty, or with a slash or NUL: an adapter raises C{ValueError} for
+    those. All failures are C{OSError} with C{errno}.
+    """
+
+    def openFolder(path: bytes) -> IFolder:
+        """
+        Open an absolute path that the operator chose, following links.
+        """
+
+    def syncAll(folders: Iterable[IFolder]) -> None:
+        """
+        Make everything written on the file systems of these folders durable,
+        each file system once (C{syncfs}).
+        """
+
+
+class IFolder(Interface):
+    """
+    An open folder. What happens below it cannot leave it: no call but
+    L{openLinked} follows a link.
+    """
+
+    device = Attribute("The number of the file system on which it is, an int.")
+
+    def entries() -> list[tuple[bytes, FileStat]]:
+        """
+        What is in the folder, unsorted, each with its status (of the link
+        itself where it is one). What vanishes meanwhile is left out.
+        """
+
+    def status(name: bytes) -> FileStat:
+        """
+        The status of one entry (of the link itself where it is one).
+        """
+
+    def openFolder(name: bytes) -> IFolder:
+        """
+        Open the folder C{name}; C{ELOOP} or C{ENOTDIR} if it is a link.
+        """
+
+    def openRead(name: bytes) -> IOpenFile:
+        """
+        Open a regular file for reading without following a link and without
+        waiting for a writer of a FIFO; C{ELOOP} for a link, C{EINVAL} for any
+        other special file.
+        """
+
+    def openLinked(name: bytes, allowed: Sequence[bytes]) -> IOpenFile:
+        """
+        Open for reading the regular file to which the link C{name} leads, if
+        what was opened lies in one of the C{allowed} folders (absolute, real
+        paths); C{EACCES} otherwise, C{EINVAL} for a special file.
+        """
+
+    def create(name: bytes, mode: int) -> IOpenFile:
+        """
+        Create a file that must not exist yet and open it for writing, with
+        exactly this mode whatever the umask.
+        """
+
+    def openWrite(name: bytes) -> IOpenFile:
+        """
+        Open an existing regular file for reading and writing without following
+        a link and without cutting it.
+        """
+
+    def makeFolder(name: bytes, mode: int) -> None:
+        """
+        Make a folder with exactly this mode whatever the umask.
+        """
+
+    def rename(name: bytes, target: IFolder, newName: bytes) -> None:
+        """
+        Move to C{newName} in C{target}, replacing a file there.
+        """
+
+    def unlink(name: bytes) -> None:
+        """
+        Remove a file, or a link itself.
+        """
+
+    def removeFolder(name: bytes) -> None:
+        """
+        Remove an empty folder.
+        """
+
+    def setOwner(name: bytes, uid: int, gid: int) -> None:
+        """
+        Set the owner of an entry, of the link itself where it is one.
+        """
+
+    def setMode(name: bytes, mode: int) -> None:
+        """
+        Set the permissions of a regular file or folder; never of what a link
+        leads to.
+        """
+
+    def setTimes(name: bytes, mtime: float) -> None:
+        """
+        Set the access and modification time of an entry, in seconds; of the
+        link itself where it is one.
+        """
+
+    def sync() -> None:
+        """
+        Make the folder's entries durable.
+        """
+
+    def close() -> None:
+        """
+        Close it; a second time does nothing.
+        """
+
+
+class IOpenFile(Interface):
+    """
+    An open regular file.
+    """
+
+    def status() -> FileStat:
+        """
+        The status of the open file.
+        """
+
+    def read(size: int) -> bytes:
+        """
+        At most C{size} bytes; C{b""} at the end.
+        """
+
+    def write(data: bytes) -> None:
+        """
+        Write all of C{data} at the position.
+        """
+
+    def seek(offset: int) -> None:
+        """
+        Go to a position, in bytes from the beginning.
+        """
+
+    def truncate(size: int) -> None:
+        """
+        Cut or lengthen the file.
+        """
+
+    def setMode(mode: int) -> None:
+        """
+        Set the permissions, whatever the umask.
+        """
+
+    def setOwner(uid: int, gid: int) -> None:
+        """
+        Set owner and group.
+        """
+
+    def setTimes(mtime: float) -> None:
+        """
+        Set access and modification time, in seconds.
+        """
+
+    def sync() -> None:
+        """
+        Make content and status durable (C{fsync}).
+        """
+
+    def close() -> None:
+        """
+        Close it; a second time does nothing.
+        """
+
+
+class FileStat(tuple[int, int, int, int, int, int, int, int, int]):
+    """
+    A file's status. A tuple, because there are a hundred thousand of them:
+    (kind and permissions as C{st_mode}, size, mtime in ns, ctime in ns, inode,
+    device, owner, group, links).
+    """
+
+    __slots__ = ()
+
+    mode = property(lambda self: self[0])
+    size = property(lambda self: self[1])
+    mtimeNs = property(lambda self: self[2])
+    ctimeNs = property(lambda self: self[3])
+    inode = property(lambda self: self[4])
+    device = property(lambda self: self[5])
+    uid = property(lambda self: self[6])
+    gid = property(lambda self: self[7])
+    links = property(lambda self: self[8])
+
+
+class IState(Interface):
+    """
+    Where a node keeps what it must know after a restart: small named texts.
+    All calls block.
+    """
+
+    def load(name: str) -> bytes | None:
+        """
+        What was saved under C{name}, or C{None}.
+
+        @raise wazuh_cluster.errors.StateDamaged: if it cannot be read.
+        """
+
+    def save(name: str, content: bytes) -> None:
+        """
+        Replace it as a whole, durably: after a crash either the old or the new
+        is there.
+        """
+
+    def remove(name: str) -> None:
+        """
+        Forget it; fine if there is none.
+        """
+
+
+class ITree(Interface):
+    """
+    The carried files below one home. All calls block; those that return slices
+    are for an L{IRunner}. See L{wazuh_cluster.integrity} for the values.
+    """
+
+    path = Attribute("The home, absolute, bytes; for people.")
+    items = Attribute("The L{wazuh_cluster.integrity.items.Items} it carries.")
+    algorithm = Attribute("C{'md5'} or C{'sha256'}: what a scan computes unless told otherwise.")
+
+    def scan(previous: object = None, algorithm: str | None = None) -> object:
+        """
+        Slices that return a L{wazuh_cluster.integrity.scan.Snapshot}; only
+        files whose status changed since C{previous}, a snapshot of the same
+        algorithm, are read.
+        """
+
+    def openPack(wants: object, algorithm: str) -> object:
+        """
+        A L{wazuh_cluster.integrity.pack.PackSource} over what a worker wants.
+        """
+
+    def openStaging() -> object:
+        """
+        The L{wazuh_cluster.integrity.staging.Staging} of this home.
+        """
+
+    def install(plan: object, staging: object) -> object:
+        """
+        Slices that install a L{wazuh_cluster.integrity.install.Plan} and
+        return a L{wazuh_cluster.integrity.install.Outcome}.
+        """
+
+    def sweep() -> object:
+        """
+        Slices that remove this package's temporary files left beside targets
+        by a process that died, and return how many there were.
+        """
+
+
+class IClusterTrust(Interface):
+    """
+    Who belongs to the cluster, and the encryption of its links.
+    """
+
+    identity = Attribute("This node's L{wazuh_cluster.model.Identity}.")
+
+    def wrapServer(factory: object, clock: object) -> object:
+        """
+        An C{IProtocolFactory} that speaks TLS with whoever connects and hands
+        those that the cluster trusts to C{factory}'s protocols.
+        """
+
+    def wrapClient(factory: object, clock: object) -> object:
+        """
+        The same for the side that dials.
+        """
+
+    def peerIdentity(transport: object) -> Identity:
+        """
+        Who the peer of a protocol built by one of those factories is, once its
+        handshake is complete.
+
+        @raise wazuh_cluster.errors.IdentityMismatch: if its certificate names
+            nobody.
+        """
+
+
+class IWorkerObserver(Interface):
+    """
+    What an application can be told of a worker's life.
+    """
+
+    def joined(master: MasterInfo) -> None:
+        """
+        The master answered Hello.
+        """
+
+    def synced(report: SyncReport) -> None:
+        """
+        An installation that changed something, or failed to, ended.
+        """
+
+    def lost(reason: Failure) -> None:
+        """
+        The link ended, or an attempt to join failed. The worker tries again by
+        itself.
+        """
