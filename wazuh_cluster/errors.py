@@ -54,7 +54,14 @@ class BadName(ClusterError, ValueError):
     """
 
 
-class HostilePath(ClusterError):
+class ProtocolViolation(ClusterError):
+    """
+    The peer said something that no node of its role, version and state says.
+    The link ends at once.
+    """
+
+
+class HostilePath(ProtocolViolation):
     """
     A path that a peer named leads, or may lead, out of the declared items.
 
@@ -66,13 +73,6 @@ class HostilePath(ClusterError):
         super().__init__(f"{path!r}: {why}")
         self.path = path
         self.why = why
-
-
-class ProtocolViolation(ClusterError):
-    """
-    The peer said something that no node of its role, version and state says.
-    The link ends at once.
-    """
 
 
 class BadArgument(ProtocolViolation):
@@ -109,6 +109,20 @@ class LinkStalled(LinkClosed):
     """
     The peer took nothing, or said nothing, for longer than the limit while
     something was owed.
+    """
+
+
+class NotTrusted(LinkClosed):
+    """
+    The link ended before both ends had shown that they belong to the cluster.
+    The text says what was met at the other end, and the remedy.
+    """
+
+
+class WrongKey(NotTrusted):
+    """
+    The two ends have different cluster keys, or certificates of different
+    authorities.
     """
 
 
@@ -202,4 +216,11 @@ class StateDamaged(BadInput):
 class Stopped(ClusterError):
     """
     The work was told to stop before it was done.
+    """
+
+
+class WorkHangs(ClusterError):
+    """
+    So much blocking work hangs in the operating system that no more is begun
+    until some of it ends.
     """

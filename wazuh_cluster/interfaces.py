@@ -11,7 +11,7 @@ C{finally} blocks release what is held. A test's runner drives it at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -19,6 +19,17 @@ from twisted.python.failure import Failure
 from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
+    from twisted.internet.interfaces import IProtocolFactory, IReactorTime
+
+    from wazuh_cluster.integrity.compare import Comparison
+    from wazuh_cluster.integrity.folders import Owner
+    from wazuh_cluster.integrity.install import Outcome
+    from wazuh_cluster.integrity.manifest import Manifest
+    from wazuh_cluster.integrity.pack import PackSource
+    from wazuh_cluster.integrity.plan import Plan
+    from wazuh_cluster.integrity.snapshot import Snapshot
+    from wazuh_cluster.integrity.staging import Staging
+    from wazuh_cluster.integrity.wants import Wants
     from wazuh_cluster.model import Identity, MasterInfo, SyncReport
 
 T = TypeVar("T")
@@ -89,6 +100,12 @@ class IFolder(Interface):
         itself where it is one). What vanishes meanwhile is left out.
         """
 
+    def names() -> Iterator[tuple[bytes, bool]]:
+        """
+        The names in the folder, unsorted, each with whether it is a folder. It
+        may be left before its end; two of them must not run at the same time.
+        """
+
     def status(name: bytes) -> FileStat:
         """
         The status of one entry (of the link itself where it is one).
@@ -106,11 +123,15 @@ class IFolder(Interface):
         other special file.
         """
 
-    def openLinked(name: bytes, allowed: Sequence[bytes]) -> IOpenFile:
+    def openLinked(
+        name: bytes, allowed: Sequence[bytes], denied: Sequence[bytes] = ()
+    ) -> IOpenFile:
         """
         Open for reading the regular file to which the link C{name} leads, if
-        what was opened lies in one of the C{allowed} folders (absolute, real
-        paths); C{EACCES} otherwise, C{EINVAL} for a special file.
+        what was opened lies in one of the C{allowed} folders and neither is nor
+        lies in one of the C{denied} files and folders (absolute paths, whose
+        own links are resolved); C{EACCES} otherwise, C{EINVAL} for a special
+        file.
         """
 
     def create(name: bytes, mode: int) -> IOpenFile:
@@ -284,33 +305,74 @@ class ITree(Interface):
     items = Attribute("The L{wazuh_cluster.integrity.items.Items} it carries.")
     algorithm = Attribute("C{'md5'} or C{'sha256'}: what a scan computes unless told otherwise.")
 
-    def scan(previous: object = None, algorithm: str | None = None) -> object:
+    def scan(
+        previous: Snapshot | None = None,
+        algorithm: str | None = None,
+        carryLinks: bool = True,
+    ) -> Slices[Snapshot]:
         """
-        Slices that return a L{wazuh_cluster.integrity.scan.Snapshot}; only
-        files whose status changed since C{previous}, a snapshot of the same
-        algorithm, are read.
+        Look at all files; only those whose status changed since C{previous}, a
+        snapshot of the same algorithm, are read.
+
+        @param carryLinks: whether links to regular files are carried by
+            content, as on a master; a worker holds them all.
         """
 
-    def openPack(wants: object, algorithm: str) -> object:
+    def compare(
+        local: Snapshot, master: Manifest, lastApplied: Manifest | None
+    ) -> Slices[Comparison]:
         """
-        A L{wazuh_cluster.integrity.pack.PackSource} over what a worker wants.
+        Compare a scan without carried links with a master's manifest.
+
+        @param lastApplied: the manifest that was last applied here.
         """
 
-    def openStaging() -> object:
+    def findMends(local: Snapshot) -> Slices[tuple[bytes, ...]]:
         """
-        The L{wazuh_cluster.integrity.staging.Staging} of this home.
-        """
-
-    def install(plan: object, staging: object) -> object:
-        """
-        Slices that install a L{wazuh_cluster.integrity.install.Plan} and
-        return a L{wazuh_cluster.integrity.install.Outcome}.
+        The files whose mode or owner is not what the items say and this
+        process may perhaps mend.
         """
 
-    def sweep() -> object:
+    def owner() -> Owner | None:
         """
-        Slices that remove this package's temporary files left beside targets
-        by a process that died, and return how many there were.
+        Whom carried files belong to: as the home's C{etc} does; C{None} if
+        that does not say.
+        """
+
+    def content(path: bytes) -> bytes | None:
+        """
+        All of a carried file, for one that is small enough to look at; C{None}
+        if it is not there, C{OSError} if it cannot be read.
+        """
+
+    def openPack(wants: Wants, algorithm: str | None = None) -> PackSource:
+        """
+        The stream of what a worker wants. Opens nothing before it is read.
+        """
+
+    def openStaging(algorithm: str | None = None) -> Staging:
+        """
+        Open the staging folder of this home, which is made if it is missing.
+        Only one may be open at a time.
+
+        @raise wazuh_cluster.errors.HomeError: if it cannot be used.
+        """
+
+    def install(
+        plan: Plan, staging: Staging, reasons: Mapping[bytes, str] | None = None
+    ) -> Slices[Outcome]:
+        """
+        Do what a plan says.
+
+        @param reasons: why the content of a path was not had, one line each.
+        @raise wazuh_cluster.errors.InstallFailed: if the contents cannot be
+            made ready; nothing has changed then.
+        """
+
+    def sweep() -> Slices[int]:
+        """
+        Remove this package's temporary files left beside targets by a process
+        that died, and return how many there were.
         """
 
 
@@ -321,24 +383,31 @@ class IClusterTrust(Interface):
 
     identity = Attribute("This node's L{wazuh_cluster.model.Identity}.")
 
-    def wrapServer(factory: object, clock: object) -> object:
+    def wrapServer(factory: IProtocolFactory, clock: IReactorTime) -> IProtocolFactory:
         """
         An C{IProtocolFactory} that speaks TLS with whoever connects and hands
         those that the cluster trusts to C{factory}'s protocols.
+
+        A protocol of C{factory} is connected before the handshake, so that it
+        can bound the time that it takes. If it provides C{IHandshakeListener},
+        its C{handshakeCompleted} is called once the peer is trusted; before
+        that it receives nothing. If the peer is not trusted, it is told why in
+        C{connectionLost}, by a L{wazuh_cluster.errors.ClusterError}.
         """
 
-    def wrapClient(factory: object, clock: object) -> object:
+    def wrapClient(factory: IProtocolFactory, clock: IReactorTime) -> IProtocolFactory:
         """
-        The same for the side that dials.
+        The same for the side that dials. What an endpoint's C{connect} fires
+        with is a wrapper: take the protocol from C{factory}.
         """
 
     def peerIdentity(transport: object) -> Identity:
         """
         Who the peer of a protocol built by one of those factories is, once its
-        handshake is complete.
+        handshake is complete; also after the connection is lost.
 
-        @raise wazuh_cluster.errors.IdentityMismatch: if its certificate names
-            nobody.
+        @raise wazuh_cluster.errors.IdentityMismatch: if no peer was trusted on
+            this transport.
         """
 
 

@@ -233,12 +233,15 @@ class NodeStatus:
 
     @ivar joinedAt: seconds on the master's clock.
     @ivar lastKeepAlive: likewise.
-    @ivar generation: the last generation that the node reported as applied.
+    @ivar clockOffset: the node's wall clock minus the master's, in seconds.
+    @ivar generation: the last generation that the node was seen to have.
+    @ivar failed: path to why it could not be installed there, from the node's
+        last report; at most 200.
     """
 
     info: WorkerInfo
     joinedAt: float
     lastKeepAlive: float
+    clockOffset: float = 0.0
     generation: Generation | None = None
-    lastReport: SyncReport | None = None
     failed: Mapping[bytes, str] = field(factory=dict)

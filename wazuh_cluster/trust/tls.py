@@ -1,0 +1,148 @@
+"""
+TLS as the cluster speaks it: version 1.3 only, both ends show a certificate,
+one authority is trusted, nothing is resumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from OpenSSL import SSL, crypto
+from twisted.internet.interfaces import (
+    IAddress,
+    IOpenSSLClientConnectionCreator,
+    IOpenSSLServerConnectionCreator,
+    IProtocol,
+    IProtocolFactory,
+    IReactorTime,
+)
+from twisted.protocols.policies import WrappingFactory
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from zope.interface import implementer
+
+from wazuh_cluster.model import WORKER
+from wazuh_cluster.trust.authority import Credentials
+from wazuh_cluster.trust.explain import Stranger
+from wazuh_cluster.trust.gate import Gate, LinkTransport
+from wazuh_cluster.trust.sniff import SniffingFactory
+
+CIPHERSUITES = b"TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256"
+
+
+def makeContext(credentials: Credentials) -> SSL.Context:
+    """
+    A context for either side of a link. It cannot change once it is used: other
+    credentials need another one.
+    """
+    context = SSL.Context(SSL.TLS_METHOD)
+    context.set_min_proto_version(SSL.TLS1_3_VERSION)
+    context.set_max_proto_version(SSL.TLS1_3_VERSION)
+    context.set_tls13_ciphersuites(CIPHERSUITES)
+    # With no cache and no tickets that carry state, the tickets that OpenSSL
+    # still sends after a handshake resume nothing.
+    context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.use_certificate(credentials.certificate)
+    context.use_privatekey(credentials.privateKey)
+    context.check_privatekey()
+    store = context.get_cert_store()
+    assert store is not None
+    store.add_cert(crypto.X509.from_cryptography(credentials.ca))
+    # The authority that was named is the end of the chain, even if another
+    # one signed it.
+    store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
+    context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _noteVerification)
+    return context
+
+
+def _noteVerification(
+    connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int
+) -> bool:
+    """
+    Leave OpenSSL's verdict as it is, and keep its reason: the exception that
+    follows does not have it.
+    """
+    transport = connection.get_app_data()
+    if not ok and isinstance(transport, LinkTransport):
+        transport.verifyError = error
+    return bool(ok)
+
+
+@implementer(IOpenSSLServerConnectionCreator, IOpenSSLClientConnectionCreator)
+class ConnectionCreator:
+    """
+    Makes each connection with the context that is current at that moment.
+    """
+
+    def __init__(self, currentContext: Callable[[], SSL.Context]) -> None:
+        self._currentContext = currentContext
+
+    def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        """
+        A connection for the side that was dialled.
+        """
+        return SSL.Connection(self._currentContext(), None)
+
+    def clientConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        """
+        A connection for the side that dials. It names no server: the peer's
+        role is what counts.
+        """
+        return SSL.Connection(self._currentContext(), None)
+
+
+class _GateFactory(WrappingFactory):
+    """
+    Puts a L{Gate} before each protocol of the wrapped factory.
+    """
+
+    noisy = False
+
+    def __init__(self, wrappedFactory: IProtocolFactory, role: str, stranger: Stranger) -> None:
+        super().__init__(wrappedFactory)
+        self._role = role
+        self._stranger = stranger
+
+    def buildProtocol(self, addr: IAddress | None) -> Gate | None:  # type: ignore[override]
+        """
+        Build the wrapped factory's protocol, if it wants the connection.
+        """
+        wrapped: IProtocol | None = self.wrappedFactory.buildProtocol(addr)
+        return None if wrapped is None else Gate(wrapped, self._role, self._stranger)
+
+
+class _LinkFactory(TLSMemoryBIOFactory):
+    """
+    Twisted's own, with our transport and for factories that may build nothing.
+    """
+
+    protocol = LinkTransport
+
+    def buildProtocol(self, addr: IAddress | None) -> LinkTransport | None:  # type: ignore[override]
+        """
+        Build the wrapped factory's protocol and TLS beneath it.
+        """
+        wrapped: IProtocol | None = self.wrappedFactory.buildProtocol(addr)
+        return None if wrapped is None else LinkTransport(self, wrapped)
+
+
+def wrapFactory(
+    factory: IProtocolFactory,
+    clock: IReactorTime,
+    *,
+    currentContext: Callable[[], SSL.Context],
+    role: str,
+    stranger: Stranger,
+) -> IProtocolFactory:
+    """
+    Put, from top to bottom, a gate, TLS and a sniffer beneath C{factory}.
+
+    @param role: this node's: L{MASTER<wazuh_cluster.model.MASTER>} is the side
+        that was dialled, L{WORKER<wazuh_cluster.model.WORKER>} the one that
+        dials.
+    """
+    isClient = role == WORKER
+    gated = _GateFactory(factory, role, stranger)
+    return SniffingFactory(
+        _LinkFactory(ConnectionCreator(currentContext), isClient, gated, clock=clock)
+    )
