@@ -1,0 +1,162 @@
+"""
+How an event becomes lines of C{cluster.log}.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from twisted.logger import LogEvent, LogLevel, formatEvent
+from twisted.python.failure import Failure
+
+from wazuh_cluster.errors import ClusterError
+from wazuh_cluster.journal import MAIN, NAMESPACE
+
+#: The most bytes in a line, with its end.
+MAX_LINE = 8192
+
+LocalTime = Callable[[float], time.struct_time]
+
+_NAMES = {
+    LogLevel.debug: "DEBUG",
+    LogLevel.info: "INFO",
+    LogLevel.warn: "WARNING",
+    LogLevel.error: "ERROR",
+    LogLevel.critical: "CRITICAL",
+}
+
+# What could move a terminal's cursor, begin a line, or turn the order of what
+# is read: C0, DEL, C1, marks of direction, separators of lines, the byte order
+# mark, tags; and surrogates, which cannot be written as UTF-8.
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
+    "\ud800-\udfff\U000e0000-\U000e007f]"
+)
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_CUT = " [cut]"
+
+
+class Line(NamedTuple):
+    """
+    One line.
+
+    @ivar day: year, month and day of its local time.
+    @ivar data: UTF-8, with the line's end.
+    """
+
+    day: tuple[int, int, int]
+    data: bytes
+
+
+def escape(text: str) -> str:
+    """
+    The text with every control character and mark of direction made visible:
+    C{\\n}, C{\\x1b}, C{\\u202e}.
+    """
+    return _UNSAFE.sub(_escapeOne, text)
+
+
+def _escapeOne(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if match[0] in _SHORT:
+        return _SHORT[match[0]]
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+class LineFormat:
+    """
+    Makes lines of events, and leaves out those that do not belong in the log:
+    what is below C{level}, and what is below a warning from outside this
+    package.
+
+    @ivar tag: the tag of events that have none.
+    @ivar level: the lowest level that is written.
+    """
+
+    def __init__(
+        self, tag: str, level: object = LogLevel.info, localTime: LocalTime = time.localtime
+    ) -> None:
+        self.tag = tag
+        self.level = level
+        self._localTime = localTime
+        self._secrets: list[str] = []
+
+    def hide(self, secret: str) -> None:
+        """
+        Show C{***} from now on wherever a line would show this text.
+        """
+        for form in (secret, repr(secret)[1:-1]):
+            if form and form not in self._secrets:
+                self._secrets.append(form)
+
+    def lines(self, event: LogEvent, now: float) -> list[Line]:
+        """
+        The lines of one event.
+
+        @param now: its time if it has none, in seconds since the epoch.
+        """
+        level = event.get("log_level") or LogLevel.info
+        lowest = self.level
+        if not str(event.get("log_namespace") or "").startswith(NAMESPACE):
+            lowest = max(lowest, LogLevel.warn)
+        if level < lowest:
+            return []
+        when = event.get("log_time", now)
+        tag = event.get("clusterTag")
+        task = event.get("clusterTask")
+        failure = event.get("log_failure")
+        text = formatEvent(event)
+        if not isinstance(failure, Failure):
+            return [self.line(when, level, text, tag, task)]
+        if level is LogLevel.critical:
+            level = LogLevel.error
+        # Old-style events have the traceback in their text.
+        beginning = text.split("\n", 1)[0].rstrip(": ")
+        text = ": ".join(part for part in (beginning, _describe(failure)) if part)
+        lines = [self.line(when, level, text, tag, task)]
+        if self.level is LogLevel.debug:
+            lines += [
+                self.line(when, LogLevel.debug, row, tag, task)
+                for row in failure.getTraceback().splitlines()
+            ]
+        return lines
+
+    def line(
+        self,
+        when: float,
+        level: object,
+        text: str,
+        tag: str | None = None,
+        task: str | None = None,
+    ) -> Line:
+        """
+        One line, at most L{MAX_LINE} bytes long.
+
+        @param when: in seconds since the epoch.
+        """
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        local = self._localTime(when)
+        data = (
+            f"{local.tm_year:04}/{local.tm_mon:02}/{local.tm_mday:02} "
+            f"{local.tm_hour:02}:{local.tm_min:02}:{local.tm_sec:02} "
+            f"{_NAMES.get(level, 'INFO')}: "
+            + escape(f"[{tag or self.tag}] [{task or MAIN}] {text[:MAX_LINE]}")
+        ).encode("utf-8")
+        if len(data) >= MAX_LINE or len(text) > MAX_LINE:
+            room = MAX_LINE - len(_CUT) - 1
+            data = data[:room].decode("utf-8", "ignore").encode("utf-8") + _CUT.encode()
+        return Line((local.tm_year, local.tm_mon, local.tm_mday), data + b"\n")
+
+
+def _describe(failure: Failure) -> str:
+    message = failure.getErrorMessage()
+    if message and isinstance(failure.value, ClusterError):
+        return message
+    kind = type(failure.value).__name__
+    return f"{kind}: {message}" if message else kind
