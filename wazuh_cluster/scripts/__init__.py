@@ -1,1 +1,3 @@
-
+"""
+The programs that people call.
+"""

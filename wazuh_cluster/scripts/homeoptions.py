@@ -1,0 +1,54 @@
+"""
+The option C{--home}, as every command understands it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from twisted.python import usage
+
+from wazuh_cluster.home import DEFAULT_HOME, Home
+
+
+def defaultHome(environment: Mapping[str, str]) -> str:
+    """
+    The home of a process that is not told one.
+    """
+    return environment.get("WAZUH_HOME") or DEFAULT_HOME
+
+
+class HomeOptions(usage.Options):
+    """
+    Options of a command that works on one home.
+    """
+
+    optParameters = [
+        ["home", None, None, f"The home folder [default: $WAZUH_HOME, then {DEFAULT_HOME}]"],
+    ]
+
+    def getSynopsis(self) -> str:
+        """
+        How the command is called, without what stands before it.
+        """
+        # Options are a dictionary: empty ones are false.
+        command = "" if self.parent is None else f" {self.parent.subCommand}"
+        return f"Usage: wazuh-cluster{command} [options]"
+
+    def opt_version(self) -> None:
+        """
+        Show the version and end.
+        """
+        if self.parent is not None:
+            self.parent.opt_version()
+
+    @property
+    def home(self) -> Home:
+        """
+        The chosen home.
+        """
+        chosen = self["home"]
+        if chosen == "":
+            raise usage.UsageError("--home: there is no folder of an empty name")
+        return Home(defaultHome(os.environ) if chosen is None else chosen)
