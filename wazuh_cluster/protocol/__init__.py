@@ -1,1 +1,59 @@
+"""
+The library's core: the commands of a cluster's links, and the protocol that
+speaks them within bounds.
 
+Importing it brings neither daemon nor configuration nor stores, and changes
+nothing in the process.
+"""
+
+from wazuh_cluster.protocol.commands import (
+    CHUNK_SIZE,
+    COMMANDS,
+    NEWEST_VERSION,
+    OLDEST_VERSION,
+    AbortTransfer,
+    CheckIntegrity,
+    ClusterCommand,
+    EndTransfer,
+    FileChunk,
+    Hello,
+    IntegrityChanged,
+    KeepAlive,
+    ReportIntegrity,
+    RequestFiles,
+    RequestManifest,
+    TransferCredit,
+)
+from wazuh_cluster.protocol.interfaces import ISink, ISource
+from wazuh_cluster.protocol.limits import Limits
+from wazuh_cluster.protocol.peer import Peer
+from wazuh_cluster.protocol.streams import BytesSource, LaterSource, RunnerSink, RunnerSource
+from wazuh_cluster.protocol.transfer import Transfers
+
+__all__ = [
+    "CHUNK_SIZE",
+    "COMMANDS",
+    "NEWEST_VERSION",
+    "OLDEST_VERSION",
+    "AbortTransfer",
+    "BytesSource",
+    "CheckIntegrity",
+    "ClusterCommand",
+    "EndTransfer",
+    "FileChunk",
+    "Hello",
+    "ISink",
+    "ISource",
+    "IntegrityChanged",
+    "KeepAlive",
+    "LaterSource",
+    "Limits",
+    "Peer",
+    "ReportIntegrity",
+    "RequestFiles",
+    "RequestManifest",
+    "RunnerSink",
+    "RunnerSource",
+    "TransferCredit",
+    "Transfers",
+]

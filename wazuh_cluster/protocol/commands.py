@@ -1,0 +1,285 @@
+"""
+What nodes say to each other: the AMP commands of a cluster's links.
+
+Each command names in C{senders} the roles that may send it; one from another
+role is a violation and ends the link. New arguments are C{optional}: two
+versions of the protocol live together.
+"""
+
+from __future__ import annotations
+
+from twisted.protocols import amp
+
+from wazuh_cluster import errors
+from wazuh_cluster.model import MASTER, WORKER
+from wazuh_cluster.protocol.arguments import Flag, Name, Octets, Text, Whole
+
+#: The protocol versions that this code speaks, oldest and newest.
+OLDEST_VERSION = 1
+NEWEST_VERSION = 1
+
+#: The largest piece of a transfer that travels in one box.
+CHUNK_SIZE = 65_000
+
+_ID = (16, 16)
+_ROOT = (32, 32)
+
+
+class ClusterCommand(amp.Command):
+    """
+    The base of all commands.
+
+    @cvar senders: the roles that may send it.
+    """
+
+    senders: frozenset[str] = frozenset()
+
+
+class FromWorker(ClusterCommand):
+    """
+    The base of what only a worker says.
+    """
+
+    senders = frozenset({WORKER})
+
+
+class Opens(FromWorker):
+    """
+    The base of what opens a transfer, or needs a generation to answer.
+    """
+
+    errors = {
+        errors.TooBusy: b"TOO_BUSY",
+        errors.NoSuchGeneration: b"NO_SUCH_GENERATION",
+    }
+
+
+class FromEither(ClusterCommand):
+    """
+    The base of what both roles say.
+    """
+
+    senders = frozenset({MASTER, WORKER})
+
+
+class Hello(FromWorker):
+    """
+    The first command on a link: a worker says who it is, the master answers
+    who it is itself, or why this worker may not join. B{Joined means that
+    this was answered.}
+
+    Sent by: worker. The names must be those of the sender's certificate.
+
+    C{oldest} and C{newest} are the protocol versions that the worker speaks;
+    C{version} in the answer is the one that this link speaks from here on.
+    C{homeId} names the home over restarts, C{nonce} the process. C{agentId} is
+    the highest agent id that the worker ever held. C{epoch} has room for the
+    term of a master's office.
+    """
+
+    arguments = [
+        (b"cluster", Name()),
+        (b"name", Name()),
+        (b"role", Text(16)),
+        (b"oldest", Whole()),
+        (b"newest", Whole()),
+        (b"homeId", Octets(*_ID)),
+        (b"nonce", Octets(*_ID)),
+        (b"software", Text(128)),
+        (b"wazuh", Text(64)),
+        (b"agentId", Whole(optional=True)),
+        (b"epoch", Whole(optional=True)),
+    ]
+    response = [
+        (b"name", Name()),
+        (b"version", Whole()),
+        (b"homeId", Octets(*_ID)),
+        (b"software", Text(128)),
+        (b"wazuh", Text(64)),
+        (b"agentId", Whole(optional=True)),
+        (b"epoch", Whole(optional=True)),
+    ]
+    errors = {
+        errors.WrongCluster: b"WRONG_CLUSTER",
+        errors.DisplacedClone: b"DISPLACED_CLONE",
+        errors.NameInUse: b"NAME_IN_USE",
+        errors.VersionTooOld: b"VERSION_TOO_OLD",
+        errors.NotAMaster: b"NOT_A_MASTER",
+        errors.NotAWorker: b"NOT_A_WORKER",
+        errors.IdentityMismatch: b"IDENTITY_MISMATCH",
+    }
+
+
+class KeepAlive(FromEither):
+    """
+    The link is alive, and how far apart the two clocks are.
+
+    Sent by: a worker every minute; a master to see whether a worker still
+    lives. C{clock} is the sender's wall clock, the answer's the receiver's, in
+    microseconds since the epoch.
+    """
+
+    arguments = [(b"clock", Whole())]
+    response = [(b"clock", Whole())]
+
+
+class CheckIntegrity(Opens):
+    """
+    Are my files the master's?
+
+    Sent by: worker. C{root} is the root of what the worker has, computed by
+    C{algorithm}. The answer names the master's generation and the algorithm
+    of its manifest; C{upToDate} says whether the roots are equal.
+    """
+
+    arguments = [(b"root", Octets(*_ROOT)), (b"algorithm", Text(16))]
+    response = [
+        (b"upToDate", Flag()),
+        (b"master", Octets(*_ID)),
+        (b"number", Whole()),
+        (b"root", Octets(*_ROOT)),
+        (b"algorithm", Text(16)),
+        (b"epoch", Whole(optional=True)),
+    ]
+
+
+class RequestManifest(Opens):
+    """
+    Send me your manifest.
+
+    Sent by: worker, which opens C{transfer} and may have C{window} bytes of it
+    under way. The answer names the generation that the transfer carries.
+    """
+
+    arguments = [(b"transfer", Whole()), (b"window", Whole())]
+    response = [
+        (b"master", Octets(*_ID)),
+        (b"number", Whole()),
+        (b"root", Octets(*_ROOT)),
+        (b"epoch", Whole(optional=True)),
+    ]
+
+
+class RequestFiles(Opens):
+    """
+    Send me these files.
+
+    Sent by: worker. Once this is answered the worker sends what it wants
+    (path, digest, offset of each) as the transfer C{wants}, of which it may
+    have the answer's C{window} bytes under way; the master answers that with
+    the transfer C{transfer}, a pack.
+    """
+
+    arguments = [
+        (b"wants", Whole()),
+        (b"transfer", Whole()),
+        (b"window", Whole()),
+        (b"algorithm", Text(16)),
+    ]
+    response = [(b"window", Whole())]
+
+
+class FileChunk(FromEither):
+    """
+    The next piece of a transfer.
+
+    Sent by: a transfer's sender. C{sequence} counts from 0 within a transfer.
+    """
+
+    arguments = [
+        (b"transfer", Whole()),
+        (b"sequence", Whole()),
+        (b"data", Octets(1, CHUNK_SIZE)),
+    ]
+    requiresAnswer = False
+
+
+class EndTransfer(FromEither):
+    """
+    All of a transfer has been sent.
+
+    Sent by: a transfer's sender. C{size} is that of the whole stream;
+    C{digest} its SHA-256, where the content does not carry digests of its own.
+    """
+
+    arguments = [
+        (b"transfer", Whole()),
+        (b"size", Whole()),
+        (b"digest", Octets(*_ROOT, optional=True)),
+    ]
+    requiresAnswer = False
+
+
+class AbortTransfer(FromEither):
+    """
+    No more of this transfer.
+
+    Sent by: either end of it.
+    """
+
+    arguments = [(b"transfer", Whole()), (b"reason", Text(1024))]
+    requiresAnswer = False
+
+
+class TransferCredit(FromEither):
+    """
+    How far a transfer's stream was taken in, in bytes from its beginning: its
+    sender may be a window ahead of that.
+
+    Sent by: a transfer's receiver.
+    """
+
+    arguments = [(b"transfer", Whole()), (b"taken", Whole())]
+    requiresAnswer = False
+
+
+class ReportIntegrity(FromWorker):
+    """
+    What I applied of a generation, and what I could not, and why.
+
+    Sent by: worker. C{root} is what its files have become; C{failures} is a
+    text of at most 200 lines C{path: reason}, C{failed} their true number.
+    """
+
+    arguments = [
+        (b"master", Octets(*_ID)),
+        (b"number", Whole()),
+        (b"generation", Octets(*_ROOT)),
+        (b"root", Octets(*_ROOT)),
+        (b"counts", Text(256)),
+        (b"milliseconds", Whole()),
+        (b"failed", Whole()),
+        (b"failures", Text(32_000)),
+    ]
+    response = []
+
+
+class IntegrityChanged(ClusterCommand):
+    """
+    The master has a new generation.
+
+    Sent by: master.
+    """
+
+    senders = frozenset({MASTER})
+    arguments = [(b"number", Whole()), (b"root", Octets(*_ROOT))]
+    requiresAnswer = False
+
+
+#: All commands of the links, by their name on the wire.
+COMMANDS: dict[bytes, type[ClusterCommand]] = {
+    command.commandName: command
+    for command in (
+        Hello,
+        KeepAlive,
+        CheckIntegrity,
+        RequestManifest,
+        RequestFiles,
+        FileChunk,
+        EndTransfer,
+        AbortTransfer,
+        TransferCredit,
+        ReportIntegrity,
+        IntegrityChanged,
+    )
+}

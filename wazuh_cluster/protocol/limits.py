@@ -1,0 +1,61 @@
+"""
+The bounds that keep a peer from costing more than it should.
+
+Each is a setting of C{etc/wazuh_cluster.ini}, section C{[limits]}, under its
+own name. Sizes are in bytes, times in seconds.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+
+@frozen
+class Limits:
+    """
+    What one node allows a peer.
+
+    The defaults let 200 workers behind one address work at full speed, and
+    bound what a stranger costs to some tens of KiB.
+
+    @ivar boxKeys: keys in one AMP box.
+    @ivar boxBytes: bytes in one AMP box.
+    @ivar openResponders: commands of one peer that may be unanswered before
+        nothing more is read from it.
+    @ivar answerBytes: answers that may wait to be written to a peer before
+        nothing more is read from it.
+    @ivar greetTimeout: from the connection to the end of Hello.
+    @ivar stallTimeout: how long a peer may take nothing of what waits for it.
+    @ivar answerTimeout: how long a peer may owe an answer.
+    @ivar probeTimeout: how long a node that is asked whether it still lives
+        may take to answer.
+    @ivar transferTimeout: how long a transfer may stand still before it is
+        given up.
+    @ivar window: bytes of one transfer that may be under way.
+    @ivar transfers: transfers that may be open in one direction of one link.
+    @ivar wantedFiles: files that may be asked for at once.
+    @ivar wantedBytes: size of a list of wanted files.
+    @ivar manifestFiles: files of a manifest.
+    @ivar manifestBytes: size of a manifest on the wire.
+    @ivar greeting: connections that have not said Hello yet, on the whole
+        listener; beyond it the oldest is closed.
+    @ivar greetingPerAddress: the same for one address.
+    """
+
+    boxKeys: int = 16
+    boxBytes: int = 70 * 1024
+    openResponders: int = 16
+    answerBytes: int = 256 * 1024
+    greetTimeout: float = 10.0
+    stallTimeout: float = 10.0
+    answerTimeout: float = 20.0
+    probeTimeout: float = 5.0
+    transferTimeout: float = 60.0
+    window: int = 1024 * 1024
+    transfers: int = 8
+    wantedFiles: int = 10_000
+    wantedBytes: int = 8 * 1024 * 1024
+    manifestFiles: int = 500_000
+    manifestBytes: int = 64 * 1024 * 1024
+    greeting: int = 1024
+    greetingPerAddress: int = 512
