@@ -1,0 +1,1 @@
+``wazuh_cluster`` is there: the cluster of Wazuh managers as a Twisted library, and ``twistd wazuh-cluster`` to run a master or a worker. Workers join over mutually authenticated TLS 1.3 and keep an exact copy of the master's keys, groups, rules, decoders and lists.
