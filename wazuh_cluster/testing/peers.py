@@ -76,8 +76,8 @@ def connectPeers(
         tables.append(transfers)
         ends.append(peer)
     worker, master = ends
-    network.server("master").listen(Factory.forProtocol(lambda: master))  # type: ignore[arg-type]
-    network.client("master").connect(Factory.forProtocol(lambda: worker))  # type: ignore[arg-type]
+    network.server("master").listen(Factory.forProtocol(lambda: master))
+    network.client("master").connect(Factory.forProtocol(lambda: worker))
     clock.advance(0)
     for peer in ends:
         peer.handshakeCompleted()

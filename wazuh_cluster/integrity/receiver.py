@@ -1,0 +1,146 @@
+"""
+Taking in a pack: each file goes to the staging folder and is proved by its
+digest.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from zope.interface import implementer
+
+from wazuh_cluster.errors import MalformedStream
+from wazuh_cluster.integrity.manifest import Manifest
+from wazuh_cluster.integrity.pack import IPackSink, Sent
+from wazuh_cluster.integrity.reasons import failed
+from wazuh_cluster.integrity.staging import Needed, Staging
+from wazuh_cluster.interfaces import IOpenFile
+from wazuh_cluster.model import FileEntry
+
+_STALE = "it changed since the manifest was made; it comes with the next generation"
+_VANISHED = "it vanished from the master"
+
+
+@implementer(IPackSink)
+class Receiver:
+    """
+    The sink for one pack. Close it when the pack has ended or was cut.
+
+    @ivar failures: path to one line, of files that could not be had whole.
+    @ivar received: bytes of content that came in.
+    @ivar files: how many files came in whole.
+    """
+
+    def __init__(self, staging: Staging, manifest: Manifest, needed: Needed) -> None:
+        self.failures: dict[bytes, str] = {}
+        self.received = 0
+        self.files = 0
+        self._staging = staging
+        self._manifest = manifest
+        self._indexes = needed.indexes
+        self._entry: FileEntry | None = None
+        self._file: IOpenFile | None = None
+        self._partial = staging.resume(b"")
+        # Why the rest of the current file is not wanted any more.
+        self._fault: str | None = None
+
+    def begin(self, index: int, offset: int) -> None:
+        """
+        See L{IPackSink.begin}.
+
+        @raise MalformedStream: for a file or an offset that was not asked for.
+        """
+        if index >= len(self._indexes):
+            raise MalformedStream(f"file {index} in a pack of {len(self._indexes)}")
+        entry = self._manifest.entry(self._indexes[index])
+        self._entry = entry
+        self._partial = self._staging.resume(entry.digest)
+        self._fault = None
+        if offset != self._partial.size:
+            raise MalformedStream(
+                f"{entry.path!r} begins at {offset} where {self._partial.size} was wanted"
+            )
+
+    def data(self, data: bytes) -> None:
+        """
+        See L{IPackSink.data}. Never writes more than the manifest announced.
+
+        @raise wazuh_cluster.errors.InstallFailed: if the disk refuses it.
+        """
+        entry = self._current()
+        partial = self._partial
+        self.received += len(data)
+        if self._fault is not None:
+            return
+        if partial.size + len(data) > entry.size:
+            self._spoil(entry, _STALE)
+            return
+        try:
+            if self._file is None:
+                self._file = self._staging.openPart(entry.digest, partial.size)
+            self._file.write(data)
+        except OSError as error:
+            self._spoil(entry, "it could not be staged")
+            raise failed(entry.path, "stage it", error) from error
+        partial.hash.update(data)
+        partial.size += len(data)
+
+    def end(self, status: Sent, reason: str) -> None:
+        """
+        See L{IPackSink.end}.
+
+        @raise wazuh_cluster.errors.InstallFailed: if the disk refuses it.
+        """
+        entry = self._current()
+        partial = self._partial
+        # The digest decides: a file whose status changed while it was sent
+        # can still be the one that was wanted.
+        right = partial.size == entry.size and partial.hash.digest() == entry.digest
+        if self._fault is None and right:
+            try:
+                file = self._file or self._staging.openPart(entry.digest, partial.size)
+                self._file = None
+                file.close()
+                self._staging.finish(entry.digest)
+            except OSError as error:
+                self._spoil(entry, "it could not be staged")
+                raise failed(entry.path, "stage it", error) from error
+            self.files += 1
+        else:
+            if self._fault is None:
+                self._spoil(entry, _STALE)
+            said = {Sent.VANISHED: _VANISHED, Sent.UNREADABLE: f"the master {reason}"}
+            self.failures[entry.path] = said.get(status, _STALE)
+        self._entry = None
+
+    def close(self) -> None:
+        """
+        The pack ended, or was cut: what came of a file so far is kept.
+        """
+        entry, self._entry = self._entry, None
+        if entry is None or self._fault is not None:
+            return
+        if self._file is not None:
+            try:
+                self._file.close()
+            except OSError:
+                self._staging.discard(entry.digest)
+                return
+            finally:
+                self._file = None
+        if self._partial.size:
+            self._staging.suspend(entry.digest, self._partial)
+
+    def _current(self) -> FileEntry:
+        if self._entry is None:
+            raise MalformedStream("bytes of no file in a pack")
+        return self._entry
+
+    def _spoil(self, entry: FileEntry, fault: str) -> None:
+        self._fault = fault
+        file, self._file = self._file, None
+        if file is not None:
+            with suppress(OSError):
+                file.close()
+        if file is not None or self._partial.size:
+            self._staging.discard(entry.digest)

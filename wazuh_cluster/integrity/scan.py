@@ -1,0 +1,429 @@
+"""
+Scans: walking a home's items, hashing only what changed since the last time.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Sequence
+from heapq import merge
+
+from wazuh_cluster.errors import HomeError
+from wazuh_cluster.integrity.items import LOCAL_PATHS, Item, Items
+from wazuh_cluster.integrity.manifest import newHash
+from wazuh_cluster.integrity.paths import pathFault
+from wazuh_cluster.integrity.snapshot import (
+    Scanned,
+    Snapshot,
+    SnapshotBuilder,
+    StatusColumns,
+)
+from wazuh_cluster.interfaces import FileStat, IFileSystem, IFolder, IOpenFile, Slices
+from wazuh_cluster.model import HeldPath
+
+__all__ = [
+    "LINK",
+    "NO_FOLDER",
+    "SPECIAL",
+    "UNREADABLE",
+    "Scanned",
+    "Snapshot",
+    "StatusColumns",
+    "deniedTargets",
+    "linkTargets",
+    "scan",
+]
+
+#: Why a path is held, in the manifest; a snapshot's problems say more.
+LINK = "link"
+SPECIAL = "special"
+UNREADABLE = "unreadable"
+NO_FOLDER = "not a folder"
+
+#: A status taken this close to the file's own times, in nanoseconds, may be
+#: that of two contents.
+_FRESH = 2_000_000_000
+
+#: By how much the clock of a file server may be ahead of ours, in nanoseconds.
+#: What lies further in the future comes from a clock that was set back.
+_AHEAD = 3600_000_000_000
+
+_NAMES_STEP = 16384
+_STATUS_STEP = 128
+_HASHED_STEP = 8
+_PIECE = 256 * 1024
+_PIECES_STEP = 4
+
+_GONE = (errno.ENOENT, errno.ESTALE)
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
+def linkTargets(home: bytes, items: Items, followInto: Sequence[bytes] = ()) -> tuple[bytes, ...]:
+    """
+    The folders in which a carried link may end: the home, the items (which may
+    be links themselves), and what the operator listed.
+    """
+    return (home, *(_below(home, item.path) for item in items if not item.isFile), *followInto)
+
+
+def deniedTargets(home: bytes) -> tuple[bytes, ...]:
+    """
+    Where no carried link may end, whatever is allowed: what is local to a node.
+    """
+    return tuple(_below(home, path) for path in LOCAL_PATHS)
+
+
+def scan(
+    fileSystem: IFileSystem,
+    home: bytes,
+    items: Items,
+    algorithm: str,
+    previous: Snapshot | None,
+    wallClock: Callable[[], float],
+    followInto: Sequence[bytes] = (),
+    carryLinks: bool = True,
+) -> Slices[Snapshot]:
+    """
+    Look at every file of the items, in slices.
+
+    A file is read again unless its size, mtime, ctime and inode are as in
+    C{previous} and could be trusted there. A file that vanishes meanwhile is
+    left out; one that changes while it is read is read again the next time.
+    What is there but cannot be carried is held.
+
+    @param home: absolute.
+    @param previous: a snapshot of the same home; one of another algorithm is
+        not used.
+    @param wallClock: the time by the file system's clock, in seconds since the
+        epoch.
+    @param followInto: folders, absolute, into which a link may lead.
+    @param carryLinks: whether links to regular files are carried by content;
+        if not, every link is held.
+
+    @raise HomeError: if the home cannot be opened.
+    @raise OSError: if the system has run out of files or memory, which says
+        nothing about those in the home.
+    """
+    try:
+        fileSystem.openFolder(home).close()
+    except OSError as error:
+        raise HomeError(
+            f"the home cannot be read: {_said(error)}",
+            os.fsdecode(home),
+            "make it a folder that this program may read",
+        ) from None
+    walk = _Walk(fileSystem, home, items, algorithm, previous, wallClock)
+    if carryLinks:
+        walk.allowed = linkTargets(home, items, followInto)
+    for item in items:
+        yield from walk.item(item)
+    return walk.builder.build(
+        walk.held,
+        walk.folders,
+        frozenset(walk.links),
+        walk.problems,
+        walk.hashed,
+        walk.hashedBytes,
+    )
+
+
+class _Walk:
+    """
+    One scan under way. Everything is visited in the bytewise order of whole
+    paths, so that the result needs no sorting and the previous snapshot is
+    read along.
+    """
+
+    def __init__(
+        self,
+        fileSystem: IFileSystem,
+        home: bytes,
+        items: Items,
+        algorithm: str,
+        previous: Snapshot | None,
+        wallClock: Callable[[], float],
+    ) -> None:
+        self._fileSystem = fileSystem
+        self._home = home
+        self._items = items
+        self._algorithm = algorithm
+        self._wallClock = wallClock
+        self._denied = deniedTargets(home)
+        if previous is not None and previous.manifest.algorithm != algorithm:
+            previous = None
+        self._previous = previous
+        self._oldPaths = [] if previous is None else previous.manifest.paths
+        self._oldColumns = StatusColumns() if previous is None else previous.columns
+        self._old = 0
+        self._seen = 0
+        self.allowed: tuple[bytes, ...] = ()
+        self.builder = SnapshotBuilder(algorithm, previous)
+        self.held: list[HeldPath] = []
+        self.folders: list[bytes] = []
+        self.links: list[bytes] = []
+        self.problems: dict[bytes, str] = {}
+        self.hashed = 0
+        self.hashedBytes = 0
+
+    def item(self, item: Item) -> Slices[None]:
+        """
+        Walk one item.
+        """
+        place, _, name = item.path.rpartition(b"/")
+        if not item.isFile:
+            place = item.path
+        try:
+            folder = self._fileSystem.openFolder(_below(self._home, place))
+        except OSError as error:
+            if not self._isMissing(place, error):
+                path = item.path if item.isFile else item.path + b"/"
+                if error.errno == errno.ENOTDIR:
+                    self._hold(path, NO_FOLDER, "is, or lies in, what is not a folder")
+                else:
+                    self._holdFor(path, "cannot be opened", error)
+            return
+        try:
+            if item.isFile:
+                yield from self._entry(folder, item, name, item.path)
+            else:
+                yield from self._folder(folder, item, item.path + b"/")
+        finally:
+            folder.close()
+
+    def _isMissing(self, path: bytes, error: OSError) -> bool:
+        """
+        Whether there simply is nothing at C{path}: a link that leads nowhere,
+        as to a disk that is not mounted, is something.
+        """
+        if error.errno != errno.ENOENT:
+            return False
+        above = self._home
+        for name in path.split(b"/"):
+            try:
+                folder = self._fileSystem.openFolder(above)
+                try:
+                    folder.status(name)
+                finally:
+                    folder.close()
+            except OSError as deeper:
+                return deeper.errno == errno.ENOENT
+            above = _below(above, name)
+        return False
+
+    def _folder(self, folder: IFolder, item: Item, prefix: bytes) -> Slices[None]:
+        """
+        Walk a folder; C{prefix} is its path with a final slash.
+        """
+        chunks: list[list[bytes]] = [[]]
+        try:
+            for name, isFolder in folder.names():
+                if len(chunks[-1]) == _NAMES_STEP:
+                    chunks[-1].sort()
+                    chunks.append([])
+                    yield
+                # As whole paths are sorted: "a-b" comes before "a/b".
+                chunks[-1].append(name + b"/" if isFolder else name)
+        except OSError as error:
+            self._holdFor(prefix, "cannot be listed", error)
+            return
+        chunks[-1].sort()
+        everything, excludes, statusOf = b"*" in item.names, self._items.excludes, folder.status
+        for name in chunks[0] if len(chunks) == 1 else merge(*chunks):
+            if name[-1] == 0x2F:
+                if item.recursive:
+                    yield from self._subfolder(folder, item, name[:-1], prefix + name)
+                continue
+            if excludes(name):
+                continue
+            self._seen += 1
+            if self._seen % _STATUS_STEP == 0:
+                yield
+            try:
+                status = statusOf(name)
+            except OSError as error:
+                if error.errno not in _GONE and (everything or item.matches(name)):
+                    self._holdFor(prefix + name, "cannot be looked at", error)
+                continue
+            path = prefix + name
+            if stat.S_ISREG(status[0]):
+                if (everything or item.matches(name)) and not self._isSame(path, status):
+                    yield from self._regular(folder, name, path)
+            else:
+                yield from self._irregular(folder, item, name, path, status)
+
+    def _subfolder(self, folder: IFolder, item: Item, name: bytes, path: bytes) -> Slices[None]:
+        if self._cannotTravel(path):
+            return
+        try:
+            below = folder.openFolder(name)
+        except OSError as error:
+            # What is no folder any more shows as what it is the next time.
+            if error.errno not in (*_GONE, errno.ELOOP, errno.ENOTDIR):
+                self._holdFor(path, "cannot be opened", error)
+            return
+        self.folders.append(path[:-1])
+        try:
+            yield from self._folder(below, item, path)
+        finally:
+            below.close()
+
+    def _entry(self, folder: IFolder, item: Item, name: bytes, path: bytes) -> Slices[None]:
+        """
+        Look at the file of an item that is a single one.
+        """
+        try:
+            status = folder.status(name)
+        except OSError as error:
+            if error.errno not in _GONE:
+                self._holdFor(path, "cannot be looked at", error)
+            return
+        if not stat.S_ISREG(status[0]):
+            yield from self._irregular(folder, item, name, path, status)
+        elif not self._isSame(path, status):
+            yield from self._regular(folder, name, path)
+
+    def _irregular(
+        self, folder: IFolder, item: Item, name: bytes, path: bytes, status: FileStat
+    ) -> Slices[None]:
+        matches = item.isFile or item.matches(name)
+        if stat.S_ISLNK(status[0]):
+            if matches and self.allowed:
+                yield from self._link(folder, name, path)
+            elif matches or item.recursive:
+                # It may stand for a folder with carried files in it.
+                self._hold(path, LINK, "is a link, which is not followed")
+        elif stat.S_ISDIR(status[0]):
+            if item.isFile:
+                self._hold(path + b"/", SPECIAL, "is a folder, not a file")
+        elif matches:
+            self._hold(path, SPECIAL, "is neither a file nor a folder")
+
+    def _link(self, folder: IFolder, name: bytes, path: bytes) -> Slices[None]:
+        if self._cannotTravel(path):
+            return
+        try:
+            file = folder.openLinked(name, self.allowed, self._denied)
+        except OSError as error:
+            why = {
+                errno.EACCES: "is a link to what may not be carried or read",
+                errno.EINVAL: "is a link to something that is not a file",
+                errno.ENOENT: "is a link that leads nowhere",
+            }.get(error.errno or 0, f"is a link that cannot be followed: {_said(error)}")
+            self._hold(path, LINK, why)
+            return
+        self.links.append(path)
+        try:
+            if not self._isSame(path, file.status()):
+                yield from self._read(file, path)
+        except OSError as error:
+            self.links.pop()
+            self._holdFor(path, "cannot be read", error)
+        finally:
+            file.close()
+
+    def _regular(self, folder: IFolder, name: bytes, path: bytes) -> Slices[None]:
+        if self._cannotTravel(path):
+            return
+        try:
+            file = folder.openRead(name)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                self._hold(path, LINK, "became a link")
+            elif error.errno not in _GONE:
+                self._holdFor(path, "cannot be opened", error)
+            return
+        try:
+            yield from self._read(file, path)
+        except OSError as error:
+            self._holdFor(path, "cannot be read", error)
+        finally:
+            file.close()
+
+    def _read(self, file: IOpenFile, path: bytes) -> Slices[None]:
+        """
+        Hash an open file.
+        """
+        now = self._now()
+        before = file.status()
+        hasher = newHash(self._algorithm)
+        size = pieces = 0
+        while True:
+            data = file.read(_PIECE)
+            if not data:
+                break
+            hasher.update(data)
+            size += len(data)
+            pieces += 1
+            if pieces % _PIECES_STEP == 0:
+                yield
+        quiet = file.status()[:5] == before[:5] and size == before[1]
+        self.hashed += 1
+        self.hashedBytes += size
+        self.builder.add(path, size, hasher.digest(), before, quiet and self._isOld(before, now))
+        if self.hashed % _HASHED_STEP == 0:
+            yield
+
+    def _isSame(self, path: bytes, status: FileStat) -> bool:
+        """
+        Take a file over from the previous snapshot if that is safe.
+        """
+        paths, at = self._oldPaths, self._old
+        count = len(paths)
+        while at < count and paths[at] < path:
+            at += 1
+        if at == count or paths[at] != path:
+            self._old = at
+            return False
+        self._old = at + 1
+        old = self._oldColumns
+        if (
+            old.ctimesNs[at] == status[3]
+            and old.mtimesNs[at] == status[2]
+            and old.sizes[at] == status[1]
+            and old.inodes[at] == status[4]
+            and old.trusted[at]
+        ):
+            self.builder.same(at)
+            return True
+        return False
+
+    def _isOld(self, status: FileStat, now: int) -> bool:
+        """
+        Whether no change after C{now} can leave this status as it is.
+        """
+        return not (-_FRESH < now - status[2] < _FRESH or -_AHEAD < now - status[3] < _FRESH)
+
+    def _cannotTravel(self, path: bytes) -> bool:
+        """
+        Leave out a path that no node would take from another.
+        """
+        fault = pathFault(path.rstrip(b"/"))
+        if fault is not None:
+            self.problems[path] = f"cannot be carried: {fault}"
+        return fault is not None
+
+    def _hold(self, path: bytes, why: str, problem: str) -> None:
+        if not self._cannotTravel(path):
+            self.problems[path] = problem
+            self.held.append(HeldPath(path, why))
+
+    def _holdFor(self, path: bytes, what: str, error: OSError) -> None:
+        """
+        Hold what the system refused, unless that says nothing about the file.
+        """
+        if error.errno in _EXHAUSTED:
+            raise error
+        self._hold(path, UNREADABLE, f"{what}: {_said(error)}")
+
+    def _now(self) -> int:
+        return round(self._wallClock() * 1e9)
+
+
+def _below(folder: bytes, path: bytes) -> bytes:
+    return folder.rstrip(b"/") + b"/" + path
+
+
+def _said(error: OSError) -> str:
+    return os.strerror(error.errno) if error.errno else str(error)

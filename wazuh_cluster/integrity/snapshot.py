@@ -1,0 +1,219 @@
+"""
+Snapshots: what one scan of a home saw, in columns beside its manifest.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Mapping
+
+from attrs import field, frozen
+
+from wazuh_cluster.integrity.manifest import Manifest
+from wazuh_cluster.interfaces import FileStat
+from wazuh_cluster.model import HeldPath
+
+#: Times further away than this cannot stand in a column.
+_FAR = 2**63 - 1
+
+
+@frozen
+class Scanned:
+    """
+    What a scan did.
+
+    @ivar files: how many files it found.
+    @ivar hashed: how many of them it read.
+    @ivar hashedBytes: how much it read of them.
+    """
+
+    files: int = 0
+    hashed: int = 0
+    hashedBytes: int = 0
+
+
+def clamped(nanoseconds: int) -> int:
+    """
+    A time as it stands in a column.
+    """
+    return max(-_FAR, min(_FAR, nanoseconds))
+
+
+@frozen(eq=False)
+class StatusColumns:
+    """
+    The status of each file, in the manifest's order. A carried link's is that
+    of the file to which it leads.
+
+    @ivar sizes: the size that the system said.
+    @ivar mtimesNs: in nanoseconds.
+    @ivar ctimesNs: in nanoseconds.
+    @ivar inodes: numbers.
+    @ivar modes: kind and permissions, as C{st_mode}.
+    @ivar uids: owners.
+    @ivar gids: groups.
+    @ivar trusted: 1 where the same status means the same content, else 0.
+    """
+
+    sizes: array[int] = field(factory=lambda: array("Q"))
+    mtimesNs: array[int] = field(factory=lambda: array("q"))
+    ctimesNs: array[int] = field(factory=lambda: array("q"))
+    inodes: array[int] = field(factory=lambda: array("Q"))
+    modes: array[int] = field(factory=lambda: array("I"))
+    uids: array[int] = field(factory=lambda: array("I"))
+    gids: array[int] = field(factory=lambda: array("I"))
+    trusted: bytearray = field(factory=bytearray)
+
+    def append(self, status: FileStat, trusted: bool) -> None:
+        """
+        Add one file.
+        """
+        mode, size, mtime, ctime, inode, _, uid, gid, _ = status
+        self.sizes.append(size)
+        self.mtimesNs.append(clamped(mtime))
+        self.ctimesNs.append(clamped(ctime))
+        self.inodes.append(inode)
+        self.modes.append(mode)
+        self.uids.append(uid)
+        self.gids.append(gid)
+        self.trusted.append(trusted)
+
+    def extend(self, other: StatusColumns, start: int, end: int) -> None:
+        """
+        Add a run of files of another snapshot.
+        """
+        self.sizes.extend(other.sizes[start:end])
+        self.mtimesNs.extend(other.mtimesNs[start:end])
+        self.ctimesNs.extend(other.ctimesNs[start:end])
+        self.inodes.extend(other.inodes[start:end])
+        self.modes.extend(other.modes[start:end])
+        self.uids.extend(other.uids[start:end])
+        self.gids.extend(other.gids[start:end])
+        self.trusted.extend(other.trusted[start:end])
+
+
+@frozen(eq=False)
+class Snapshot:
+    """
+    What one scan saw. It is not changed afterwards; the next scan shares with
+    it what stayed the same: the manifest itself if all did.
+
+    @ivar manifest: the carried files, and the held paths.
+    @ivar columns: the status of each of them.
+    @ivar folders: the folders below the items, without the items themselves,
+        sorted; those below a held folder are not known.
+    @ivar links: the carried files that are links.
+    @ivar problems: path to one line saying what is wrong there, of held paths
+        and of names that cannot be carried.
+    @ivar scanned: what the scan did.
+    """
+
+    manifest: Manifest
+    columns: StatusColumns
+    folders: list[bytes] = field(factory=list)
+    links: frozenset[bytes] = frozenset()
+    problems: Mapping[bytes, str] = field(factory=dict)
+    scanned: Scanned = Scanned()
+
+    @property
+    def trusted(self) -> bytearray:
+        """
+        See L{StatusColumns}.
+        """
+        return self.columns.trusted
+
+
+class SnapshotBuilder:
+    """
+    Puts a snapshot together from files in the manifest's order. Runs that are
+    as in the previous snapshot are copied as a whole.
+    """
+
+    def __init__(self, algorithm: str, previous: Snapshot | None) -> None:
+        self._algorithm = algorithm
+        self._previous = previous
+        self._paths: list[bytes] = []
+        self._sizes = array("Q")
+        self._mtimes = array("q")
+        self._digests = bytearray()
+        self._columns = StatusColumns()
+        # The run of the previous snapshot that is not copied yet.
+        self._runStart = 0
+        self._runEnd = 0
+
+    def same(self, index: int) -> None:
+        """
+        The next file is that at C{index} of the previous snapshot.
+        """
+        if index != self._runEnd:
+            self._flush()
+            self._runStart = index
+        self._runEnd = index + 1
+
+    def add(self, path: bytes, size: int, digest: bytes, status: FileStat, trusted: bool) -> None:
+        """
+        The next file.
+
+        @param size: how many bytes the digest is of.
+        """
+        self._flush()
+        self._paths.append(path)
+        self._sizes.append(size)
+        self._mtimes.append(status[2] // 1_000_000_000)
+        self._digests += digest
+        self._columns.append(status, trusted)
+
+    def build(
+        self,
+        held: Iterable[HeldPath],
+        folders: list[bytes],
+        links: frozenset[bytes],
+        problems: Mapping[bytes, str],
+        hashed: int,
+        hashedBytes: int,
+    ) -> Snapshot:
+        """
+        The snapshot.
+        """
+        held = tuple(sorted(held, key=lambda each: each.path))
+        manifest, columns = self._whole(held)
+        return Snapshot(
+            manifest,
+            columns,
+            folders,
+            links,
+            problems,
+            Scanned(len(manifest), hashed, hashedBytes),
+        )
+
+    def _whole(self, held: tuple[HeldPath, ...]) -> tuple[Manifest, StatusColumns]:
+        previous = self._previous
+        if (
+            previous is not None
+            and not self._paths
+            and self._runStart == 0
+            and self._runEnd == len(previous.manifest)
+            and previous.manifest.held == held
+        ):
+            return previous.manifest, previous.columns
+        self._flush()
+        manifest = Manifest(
+            self._algorithm, self._paths, self._sizes, self._mtimes, bytes(self._digests), held
+        )
+        # A file that was only read again, or whose mode changed, leaves the
+        # manifest as it was.
+        if previous is not None and previous.manifest == manifest:
+            manifest = previous.manifest
+        return manifest, self._columns
+
+    def _flush(self) -> None:
+        start, end = self._runStart, self._runEnd
+        if self._previous is None or start == end:
+            return
+        old = self._previous.manifest
+        self._paths += old.paths[start:end]
+        self._sizes.extend(old.sizes[start:end])
+        self._mtimes.extend(old.mtimes[start:end])
+        self._digests += old.digests[start * old.digestSize : end * old.digestSize]
+        self._columns.extend(self._previous.columns, start, end)
+        self._runStart = self._runEnd = -1

@@ -1,0 +1,340 @@
+"""
+The staging folder: content that has come in, by its digest, until it is
+installed.
+
+A finished file is named C{<algorithm>-<hex digest>}, one that is still coming
+in has C{.part} behind that, a second copy for a second path C{.copy<n>}. What
+an earlier process left is hashed once before it is used: a file that was
+renamed but never synced can have lost its bytes in a power cut.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Container, Iterable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from attrs import define, frozen
+
+from wazuh_cluster.integrity.manifest import Manifest, newHash
+from wazuh_cluster.integrity.reasons import failed
+from wazuh_cluster.integrity.wants import Want, Wants, WantsWriter
+from wazuh_cluster.interfaces import IFileSystem, IFolder, IOpenFile, Slices
+from wazuh_cluster.model import FileEntry
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+_OURS = re.compile(rb"(md5|sha256)-((?:[0-9a-f]{2})+)(\.part|\.copy[0-9]+)?\Z")
+_FILE_MODE = 0o600
+_BLOCK = 1 << 20
+#: How many small steps are made between two yields.
+_STEPS = 512
+
+
+@frozen
+class Needed:
+    """
+    What has to be fetched.
+
+    @ivar indexes: into the manifest; of several files with the same content
+        only the first.
+    @ivar wants: the same files in the same order, for the master.
+    """
+
+    indexes: array[int]
+    wants: Wants
+
+
+@define
+class Partial:
+    """
+    The beginning of a file's content: its size, and the hash of it so far.
+    """
+
+    size: int
+    hash: _Hash
+
+
+class Staging:
+    """
+    One staging folder, used by one process at a time.
+    """
+
+    def __init__(self, fileSystem: IFileSystem, path: bytes, algorithm: str) -> None:
+        """
+        @param path: the folder, absolute; it must be there.
+        @param algorithm: of the digests.
+        """
+        self.algorithm = algorithm
+        self._fileSystem = fileSystem
+        self._path = path
+        self._folder: IFolder | None = None
+        # What an earlier process left.
+        self._found: set[bytes] = set()
+        self._partial: dict[bytes, Partial] = {}
+        self._complete: set[bytes] = set()
+
+    def open(self) -> IFolder:
+        """
+        Open the folder, if it is not.
+        """
+        if self._folder is None:
+            self._folder = self._fileSystem.openFolder(self._path)
+            self._found = {
+                name
+                for name, isFolder in self._folder.names()
+                if not isFolder and _OURS.match(name)
+            }
+        return self._folder
+
+    @property
+    def folder(self) -> IFolder:
+        """
+        The folder itself, open.
+        """
+        return self.open() if self._folder is None else self._folder
+
+    def close(self) -> None:
+        """
+        Close the folder; what is staged stays. It can be used again.
+        """
+        if self._folder is not None:
+            self._folder.close()
+            self._folder = None
+        self._partial.clear()
+        self._complete.clear()
+
+    def name(self, digest: bytes) -> bytes:
+        """
+        The name under which finished content is staged.
+        """
+        return b"%s-%s" % (self.algorithm.encode("ascii"), digest.hex().encode("ascii"))
+
+    def has(self, digest: bytes) -> bool:
+        """
+        Whether the content is staged, whole and verified.
+        """
+        return digest in self._complete
+
+    def forget(self, digest: bytes) -> None:
+        """
+        The finished file was moved to its target.
+        """
+        self._complete.discard(digest)
+
+    def remove(self, digest: bytes) -> None:
+        """
+        The finished file was copied to its targets, and is done with.
+        """
+        self._complete.discard(digest)
+        self._remove(self.name(digest))
+
+    def content(self, digest: bytes) -> bytes:
+        """
+        All of a staged content, for one that is small enough to look at.
+        """
+        file = self.folder.openRead(self.name(digest))
+        try:
+            parts = []
+            while data := file.read(_BLOCK):
+                parts.append(data)
+            return b"".join(parts)
+        finally:
+            file.close()
+
+    def needed(self, manifest: Manifest, indexes: Iterable[int]) -> Slices[Needed]:
+        """
+        Which of these files are not yet staged whole, and from which byte on.
+
+        @param indexes: into the manifest, ascending.
+        @raise wazuh_cluster.errors.InstallFailed: if the folder cannot be used.
+        """
+        writer = WantsWriter()
+        chosen = array("I")
+        seen: set[bytes] = set()
+        for steps, index in enumerate(indexes):
+            if steps % _STEPS == 0:
+                yield
+            digest = manifest.digest(index)
+            if digest in seen or digest in self._complete:
+                continue
+            seen.add(digest)
+            entry = manifest.entry(index)
+            try:
+                yield from self._inspect(entry)
+            except OSError as error:
+                raise failed(entry.path, "use the staging folder", error) from error
+            if digest not in self._complete:
+                chosen.append(index)
+                partial = self._partial.get(digest)
+                writer.add(Want(entry.path, digest, partial.size if partial else 0))
+        return Needed(chosen, writer.finish())
+
+    def resume(self, digest: bytes) -> Partial:
+        """
+        Take over what is there of a content, for who receives the rest of it.
+        """
+        return self._partial.pop(digest, None) or Partial(0, newHash(self.algorithm))
+
+    def suspend(self, digest: bytes, partial: Partial) -> None:
+        """
+        Leave it where it is, to be resumed.
+        """
+        self._partial[digest] = partial
+
+    def openPart(self, digest: bytes, size: int) -> IOpenFile:
+        """
+        Open what is there of a content for writing on behind its first C{size}
+        bytes.
+        """
+        folder = self.folder
+        name = self.name(digest) + b".part"
+        if size:
+            file = folder.openWrite(name)
+            try:
+                file.truncate(size)
+                file.seek(size)
+            except OSError:
+                file.close()
+                raise
+            return file
+        try:
+            return folder.create(name, _FILE_MODE)
+        except FileExistsError:
+            folder.unlink(name)
+            return folder.create(name, _FILE_MODE)
+
+    def finish(self, digest: bytes) -> None:
+        """
+        A content is there, whole and right.
+        """
+        name = self.name(digest)
+        self.folder.rename(name + b".part", self.folder, name)
+        self._complete.add(digest)
+
+    def discard(self, digest: bytes) -> None:
+        """
+        Give back the room that a spoilt beginning takes.
+        """
+        # Where even this fails, the next beginning or a sweep takes it away.
+        with suppress(OSError):
+            self.folder.unlink(self.name(digest) + b".part")
+
+    def copy(self, digest: bytes, number: int) -> Slices[bytes]:
+        """
+        Make a second copy of finished content, and return its name.
+        """
+        name = b"%s.copy%d" % (self.name(digest), number)
+        self._remove(name)
+        source = self.folder.openRead(self.name(digest))
+        try:
+            yield from copyInto(source, self.folder, name)
+        finally:
+            source.close()
+        return name
+
+    def sweep(self, keep: Container[bytes] = ()) -> Slices[int]:
+        """
+        Remove what is staged, whole or in part, for other contents than these,
+        and return how many files that were. Files of other names stay.
+
+        @param keep: digests.
+        """
+        removed = 0
+        for steps, (name, isFolder) in enumerate(list(self.folder.names())):
+            if steps % _STEPS == 0:
+                yield
+            match = _OURS.match(name)
+            if match is None or isFolder:
+                continue
+            algorithm, hexDigest, suffix = match.groups()
+            digest = bytes.fromhex(hexDigest.decode("ascii"))
+            copied = suffix is not None and suffix.startswith(b".copy")
+            if digest in keep and algorithm == self.algorithm.encode("ascii") and not copied:
+                continue
+            self._remove(name)
+            self._found.discard(name)
+            if suffix is None:
+                self._complete.discard(digest)
+            elif not copied:
+                self._partial.pop(digest, None)
+            removed += 1
+        return removed
+
+    def _inspect(self, entry: FileEntry) -> Slices[None]:
+        """
+        See what an earlier process left of one content.
+        """
+        self.open()
+        name = self.name(entry.digest)
+        if name in self._found:
+            self._found.discard(name)
+            hashed = yield from self._hashed(name, entry)
+            if hashed is not None and hashed.hash.digest() == entry.digest:
+                self._complete.add(entry.digest)
+                return
+            self._remove(name)
+        part = name + b".part"
+        if part in self._found:
+            self._found.discard(part)
+            hashed = yield from self._hashed(part, entry)
+            if hashed is not None and hashed.size < entry.size:
+                self._partial[entry.digest] = hashed
+            elif hashed is not None and hashed.hash.digest() == entry.digest:
+                # The process died just before the rename.
+                self.finish(entry.digest)
+            else:
+                self._remove(part)
+
+    def _hashed(self, name: bytes, entry: FileEntry) -> Slices[Partial | None]:
+        """
+        Hash a file; C{None} if it cannot be read or is longer than the entry.
+        """
+        partial = Partial(0, newHash(self.algorithm))
+        try:
+            file = self.folder.openRead(name)
+        except OSError:
+            return None
+        try:
+            while data := file.read(_BLOCK):
+                partial.hash.update(data)
+                partial.size += len(data)
+                if partial.size > entry.size:
+                    return None
+                if len(data) == _BLOCK:
+                    yield
+        except OSError:
+            # The disk lost it: it is fetched once more.
+            return None
+        finally:
+            file.close()
+        return partial
+
+    def _remove(self, name: bytes) -> None:
+        with suppress(FileNotFoundError):
+            self.folder.unlink(name)
+
+
+def copyInto(source: IOpenFile, folder: IFolder, name: bytes) -> Slices[None]:
+    """
+    Copy what is left of an open file into a new one, which is removed again if
+    that fails.
+    """
+    target = folder.create(name, _FILE_MODE)
+    done = False
+    try:
+        while data := source.read(_BLOCK):
+            target.write(data)
+            if len(data) == _BLOCK:
+                yield
+        target.close()
+        done = True
+    finally:
+        target.close()
+        if not done:
+            # What stays now is taken away by a sweep.
+            with suppress(OSError):
+                folder.unlink(name)

@@ -1,0 +1,215 @@
+"""
+The carried files below one home, as the nodes use them.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from attrs import evolve
+from zope.interface import implementer
+
+from wazuh_cluster.errors import BadInput, HomeError
+from wazuh_cluster.integrity.compare import Comparison, compare, findMends
+from wazuh_cluster.integrity.filesystem import RealFileSystem
+from wazuh_cluster.integrity.folders import CarriedFiles, Folders, Owner, joined, makeWay
+from wazuh_cluster.integrity.install import Outcome, install
+from wazuh_cluster.integrity.items import WAZUH_ITEMS, Items
+from wazuh_cluster.integrity.manifest import DIGEST_SIZES, Manifest
+from wazuh_cluster.integrity.pack import PackSource
+from wazuh_cluster.integrity.plan import Plan
+from wazuh_cluster.integrity.reasons import reason
+from wazuh_cluster.integrity.scan import deniedTargets, linkTargets, scan
+from wazuh_cluster.integrity.snapshot import Snapshot
+from wazuh_cluster.integrity.staging import Staging
+from wazuh_cluster.integrity.temporary import sweepTemporary
+from wazuh_cluster.integrity.wants import Wants
+from wazuh_cluster.interfaces import IFileSystem, ITree, Slices
+
+#: Where contents are staged, below the home.
+STAGING = b"queue/wazuh_cluster/staging"
+
+_BLOCK = 1 << 20
+
+
+@implementer(ITree)
+class DirectoryTree:
+    """
+    The items below a folder on disk.
+
+    @ivar path: that folder, absolute.
+    @ivar items: what it carries.
+    @ivar algorithm: of the digests, unless a call names another.
+    """
+
+    def __init__(
+        self,
+        path: str | bytes | os.PathLike[str],
+        items: Items = WAZUH_ITEMS,
+        algorithm: str = "md5",
+        fileSystem: IFileSystem | None = None,
+        followInto: Sequence[str | bytes] = (),
+        staging: str | bytes | None = None,
+        wallClock: Callable[[], float] = time.time,
+        randomBytes: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        """
+        Nothing is read or written yet.
+
+        @param path: the home.
+        @param fileSystem: the real one by default.
+        @param followInto: absolute folders; a master carries links that lead
+            into them, or into the home.
+        @param staging: an absolute folder that is there; by default one below
+            the home, which is made.
+        @param wallClock: seconds since the epoch, as the file system counts.
+        @param randomBytes: gives names to temporary files.
+
+        @raise BadInput: for an algorithm that is none of a manifest's.
+        """
+        if algorithm not in DIGEST_SIZES:
+            known = " or ".join(sorted(DIGEST_SIZES))
+            raise BadInput(f"{algorithm!r} is not a digest algorithm", "algorithm", f"use {known}")
+        self.path = os.path.abspath(os.fsencode(path))
+        self.items = items
+        self.algorithm = algorithm
+        self._fileSystem = RealFileSystem() if fileSystem is None else fileSystem
+        self._followInto = tuple(os.fsencode(each) for each in followInto)
+        self._staging = None if staging is None else os.fsencode(staging)
+        self._wallClock = wallClock
+        self._randomBytes = randomBytes
+        # Files whose mode or owner this process was not allowed to mend.
+        self._unmendable: set[bytes] = set()
+
+    def scan(
+        self,
+        previous: Snapshot | None = None,
+        algorithm: str | None = None,
+        carryLinks: bool = True,
+    ) -> Slices[Snapshot]:
+        """
+        See L{ITree.scan}.
+        """
+        return scan(
+            self._fileSystem,
+            self.path,
+            self.items,
+            algorithm or self.algorithm,
+            previous,
+            self._wallClock,
+            self._followInto,
+            carryLinks,
+        )
+
+    def compare(
+        self, local: Snapshot, master: Manifest, lastApplied: Manifest | None
+    ) -> Slices[Comparison]:
+        """
+        See L{ITree.compare}.
+        """
+        found = yield from compare(local, master, lastApplied, self.items, self.owner())
+        return evolve(found, mend=self._mendable(found.mend))
+
+    def findMends(self, local: Snapshot) -> Slices[tuple[bytes, ...]]:
+        """
+        See L{ITree.findMends}.
+        """
+        found = yield from findMends(local, self.items, self.owner())
+        return self._mendable(found)
+
+    def owner(self) -> Owner | None:
+        """
+        See L{ITree.owner}.
+        """
+        try:
+            home = self._fileSystem.openFolder(self.path)
+            try:
+                status = home.status(b"etc")
+            finally:
+                home.close()
+        except OSError:
+            return None
+        return Owner(status.uid, status.gid) if stat.S_ISDIR(status.mode) else None
+
+    def content(self, path: bytes) -> bytes | None:
+        """
+        See L{ITree.content}.
+        """
+        files = self._carriedFiles()
+        try:
+            file = files.open(path)
+            try:
+                parts = []
+                while data := file.read(_BLOCK):
+                    parts.append(data)
+            finally:
+                file.close()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        finally:
+            files.close()
+        return b"".join(parts)
+
+    def openPack(self, wants: Wants, algorithm: str | None = None) -> PackSource:
+        """
+        See L{ITree.openPack}.
+        """
+        return PackSource(self._carriedFiles(), wants)
+
+    def openStaging(self, algorithm: str | None = None) -> Staging:
+        """
+        See L{ITree.openStaging}.
+        """
+        path = self._staging or joined(self.path, STAGING)
+        staging = Staging(self._fileSystem, path, algorithm or self.algorithm)
+        try:
+            if self._staging is None:
+                makeWay(self._fileSystem, self.path, STAGING, 0o750)
+            staging.open()
+        except OSError as error:
+            raise HomeError(
+                reason("use the staging folder", error),
+                os.fsdecode(path),
+                "make it a folder that the cluster's daemon may write to",
+            ) from error
+        return staging
+
+    def install(
+        self, plan: Plan, staging: Staging, reasons: Mapping[bytes, str] | None = None
+    ) -> Slices[Outcome]:
+        """
+        See L{ITree.install}.
+        """
+        outcome = yield from install(
+            self._fileSystem,
+            self.path,
+            self.items,
+            plan,
+            staging,
+            self._wallClock,
+            self._randomBytes,
+            reasons,
+        )
+        self._unmendable.difference_update(outcome.created, outcome.updated)
+        self._unmendable.update(outcome.unmended)
+        return outcome
+
+    def sweep(self) -> Slices[int]:
+        """
+        See L{ITree.sweep}.
+        """
+        return sweepTemporary(self._fileSystem, self.path, self.items)
+
+    def _carriedFiles(self) -> CarriedFiles:
+        return CarriedFiles(
+            Folders(self._fileSystem, self.path, self.items),
+            self.items,
+            linkTargets(self.path, self.items, self._followInto),
+            deniedTargets(self.path),
+        )
+
+    def _mendable(self, paths: tuple[bytes, ...]) -> tuple[bytes, ...]:
+        return tuple(path for path in paths if path not in self._unmendable)
