@@ -178,7 +178,7 @@ class TransferTests(TransferCase):
         self.connect(window=200_000)
         sink = Collected()
         sink.hold = True
-        sending, receiving = self.transfer(BytesSource(CONTENT), sink)
+        _sending, receiving = self.transfer(BytesSource(CONTENT), sink)
         before = self.pair.network.carried
         self.assertLess(before, 210_000)
         while sink.held is not None:

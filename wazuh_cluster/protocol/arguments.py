@@ -7,7 +7,6 @@ the responder. These raise L{BadArgument}, a violation of the protocol.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from twisted.protocols import amp
@@ -103,7 +102,11 @@ class Octets(Checked):
             raise ValueError(f"{len(inString)} bytes, not {self._least} to {self._most}")
         return inString
 
-    toString: Callable[[bytes], bytes] = fromString
+    def toString(self, inObject: bytes) -> bytes:
+        """
+        Write it; the sender is bound as the receiver is.
+        """
+        return self.fromString(inObject)
 
 
 class Text(Checked):

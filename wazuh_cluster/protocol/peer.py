@@ -64,7 +64,8 @@ class Peer(amp.BinaryBoxProtocol, amp.BoxDispatcher):
     @ivar flow: whether the transport takes more.
     """
 
-    noisy = False
+    # BinaryBoxProtocol's is an ITransport, which cannot be aborted or paused.
+    transport: Any
 
     def __init__(
         self,
@@ -237,12 +238,12 @@ class Peer(amp.BinaryBoxProtocol, amp.BoxDispatcher):
         explained = isinstance(reason.value, ClusterError)
         if self._closing is not None and (self._admitted or not explained):
             reason = Failure(self._closing)
-        self._closed = reason.value
+        self._closed = why = reason.value or LinkClosed("the connection was lost")
         super().connectionLost(reason)
         self.transport = None
         waiting, self._closeWaiters = self._closeWaiters, []
         for waiter in waiting:
-            waiter.callback(reason.value)
+            waiter.callback(why)
 
     # What AMP's parts call.
 

@@ -6,7 +6,7 @@ blocking objects on a runner.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
@@ -16,7 +16,6 @@ from wazuh_cluster.interfaces import IRunner
 from wazuh_cluster.journal import MAIN, Journal
 from wazuh_cluster.protocol.interfaces import ISink, ISource
 
-T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 _log = Journal(MAIN)
@@ -156,13 +155,13 @@ class LaterSource:
 
 
 @implementer(ISink)
-class RunnerSink(Generic[T]):
+class RunnerSink:
     """
     A blocking decoder, fed on a runner.
     """
 
     def __init__(
-        self, runner: IRunner, decoder: Decoder[T], aborted: Callable[[], None] | None = None
+        self, runner: IRunner, decoder: Decoder[object], aborted: Callable[[], None] | None = None
     ) -> None:
         """
         @param aborted: called on the runner if the end does not come.
@@ -181,7 +180,7 @@ class RunnerSink(Generic[T]):
         for chunk in chunks:
             self._decoder.feed(chunk)
 
-    def finish(self) -> Deferred[T]:
+    def finish(self) -> Deferred[object]:
         """
         What the decoder made of it.
         """

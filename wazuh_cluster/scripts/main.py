@@ -65,6 +65,9 @@ COMMANDS = (
         "RestartedOptions",
         "Say that Wazuh was restarted.",
     ),
+    Command(
+        "accept", "wazuh_cluster.scripts.accept", "AcceptOptions", "Release what a worker holds."
+    ),
     Command("demo", "wazuh_cluster.demo.command", "DemoOptions", "Show a cluster at work."),
 )
 

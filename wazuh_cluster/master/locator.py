@@ -1,0 +1,94 @@
+"""
+What the master answers: the responders, which translate and decide nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.protocols.amp import CommandLocator
+
+from wazuh_cluster.protocol import (
+    CheckIntegrity,
+    Hello,
+    KeepAlive,
+    ReportIntegrity,
+    RequestFiles,
+    RequestManifest,
+)
+
+if TYPE_CHECKING:
+    from wazuh_cluster.master.node import MasterNode
+    from wazuh_cluster.master.session import Session
+
+
+class MasterLocator(CommandLocator):
+    """
+    The responders for one session.
+    """
+
+    def __init__(self, node: MasterNode, session: Session) -> None:
+        super().__init__()
+        self._node = node
+        self._session = session
+
+    @Hello.responder
+    def hello(self, **hello: Any) -> Deferred[dict[str, Any]]:
+        """
+        See L{Hello}.
+        """
+        return Deferred.fromCoroutine(self._node.join(self._session, hello))
+
+    @KeepAlive.responder
+    def keepAlive(self, clock: int) -> dict[str, Any]:
+        """
+        See L{KeepAlive}.
+        """
+        return {"clock": self._node.keepAlive(self._session, clock)}
+
+    @CheckIntegrity.responder
+    def checkIntegrity(self, root: bytes, algorithm: str) -> dict[str, Any]:
+        """
+        See L{CheckIntegrity}.
+        """
+        generation, carried, equal = self._node.check(self._session, root, algorithm)
+        return {
+            "upToDate": equal,
+            "master": generation.master,
+            "number": generation.number,
+            "root": generation.root,
+            "epoch": generation.epoch,
+            "algorithm": carried,
+        }
+
+    @RequestManifest.responder
+    def requestManifest(self, transfer: int, window: int) -> dict[str, Any]:
+        """
+        See L{RequestManifest}.
+        """
+        generation = self._node.sendManifest(self._session, transfer, window)
+        return {
+            "master": generation.master,
+            "number": generation.number,
+            "root": generation.root,
+            "epoch": generation.epoch,
+        }
+
+    @RequestFiles.responder
+    def requestFiles(
+        self, wants: int, transfer: int, window: int, algorithm: str
+    ) -> dict[str, Any]:
+        """
+        See L{RequestFiles}.
+        """
+        self._node.sendFiles(self._session, wants, transfer, window, algorithm)
+        return {"window": self._session.transfers.window}
+
+    @ReportIntegrity.responder
+    def reportIntegrity(self, **report: Any) -> dict[str, Any]:
+        """
+        See L{ReportIntegrity}.
+        """
+        self._node.report(self._session, report)
+        return {}

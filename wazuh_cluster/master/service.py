@@ -1,0 +1,238 @@
+"""
+The master as a service: its port and its threads.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamServerEndpoint
+from twisted.protocols.amp import IResponderLocator
+from twisted.python.failure import Failure
+
+from wazuh_cluster import __version__
+from wazuh_cluster.defaults import stateOf, threadRunners, trustOf
+from wazuh_cluster.home import homeId
+from wazuh_cluster.integrity import Snapshot
+from wazuh_cluster.interfaces import IClusterTrust, IRunner, IState, ITree
+from wazuh_cluster.journal import KEEP_ALIVE, LOCAL_INTEGRITY, MAIN, Journal
+from wazuh_cluster.master.generations import Generations
+from wazuh_cluster.master.listener import SessionFactory
+from wazuh_cluster.master.node import MasterNode
+from wazuh_cluster.master.session import Session
+from wazuh_cluster.model import MASTER, Identity, NodeName, NodeStatus
+from wazuh_cluster.periodic import Periodic
+from wazuh_cluster.protocol import Limits
+from wazuh_cluster.trust import ClusterKey
+
+#: Seconds between two scans.
+INTERVAL = 8.0
+
+#: Threads in which files are read for workers.
+PACK_RUNNERS = 2
+
+
+class MasterService(MultiService):
+    """
+    A master. The port opens in C{privilegedStartService}, or in
+    C{startService} where nobody calls that; what follows needs no privileges.
+
+    @ivar fileIntegrity: the thread File integrity.
+    @ivar checkKeepAlives: the thread Check keep-alives.
+    """
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        name: NodeName,
+        trust: ClusterKey | IClusterTrust,
+        endpoint: IStreamServerEndpoint,
+        tree: ITree,
+        *,
+        cluster: str = "wazuh",
+        state: IState | None = None,
+        runner: Callable[[str], IRunner] | None = None,
+        locators: Sequence[IResponderLocator] = (),
+        limits: Limits | None = None,
+        wallClock: Callable[[], float] = time.time,
+        wazuhVersion: str = "",
+        integrityInterval: float = INTERVAL,
+        checkInterval: float = 60.0,
+        silence: float = 120.0,
+    ) -> None:
+        """
+        @param trust: the cluster key, or a trust of one's own.
+        @param state: where to keep the home's id and the generation's number;
+            by default below the tree.
+        @param runner: makes the runner of a name; threads by default.
+        @param locators: responders of commands of one's own; they answer
+            workers that joined.
+        @param wazuhVersion: the manager's version, for tables.
+        @param integrityInterval: seconds between two scans.
+        @param checkInterval: seconds between two looks for silent workers.
+        @param silence: how long a worker may send no keep-alive, in seconds.
+        """
+        super().__init__()
+        self.setName("master")
+        self._reactor = reactor
+        self._endpoint = endpoint
+        self._tree = tree
+        self._state = stateOf(tree) if state is None else state
+        self._locators = tuple(locators)
+        self._limits = limits or Limits()
+        self._wallClock = wallClock
+        self._silence = silence
+        self._wazuhVersion = wazuhVersion
+        self._trust = trustOf(trust, Identity(cluster, MASTER, name))
+        makeRunner = threadRunners(reactor) if runner is None else runner
+        self._scanRunner = makeRunner("integrity")
+        self._packRunners = [makeRunner(f"packs-{n + 1}") for n in range(PACK_RUNNERS)]
+        self._log = Journal(MAIN)
+        self._snapshot: Snapshot | None = None
+        self._node: MasterNode | None = None
+        self._listening: Deferred[None] | None = None
+        self._port: IListeningPort | None = None
+        self._portFailure: Failure | None = None
+        self._portWaiters: list[Deferred[IListeningPort]] = []
+        self._factory = SessionFactory(self._session, self._limits)
+        self.fileIntegrity = Periodic(
+            "File integrity",
+            integrityInterval,
+            self._recalculate,
+            reactor,
+            Journal(LOCAL_INTEGRITY),
+        )
+        self.checkKeepAlives = Periodic(
+            "Check keep-alives",
+            checkInterval,
+            lambda: self.node.dropSilent(self._silence),
+            reactor,
+            Journal(KEEP_ALIVE),
+            now=False,
+        )
+        self.fileIntegrity.setServiceParent(self)
+        self.checkKeepAlives.setServiceParent(self)
+
+    @property
+    def node(self) -> MasterNode:
+        """
+        The master's decisions; there once it listens.
+        """
+        assert self._node is not None, "the master was not started"
+        return self._node
+
+    def statuses(self) -> list[NodeStatus]:
+        """
+        The workers that are joined, by name.
+        """
+        return [] if self._node is None else self._node.statuses()
+
+    def whenListening(self) -> Deferred[IListeningPort]:
+        """
+        A Deferred that fires with the open port, or fails with why it could
+        not be opened.
+        """
+        waiting: Deferred[IListeningPort] = Deferred()
+        if self._port is not None:
+            waiting.callback(self._port)
+        elif self._portFailure is not None:
+            waiting.errback(self._portFailure)
+        else:
+            self._portWaiters.append(waiting)
+        return waiting
+
+    def privilegedStartService(self) -> None:
+        """
+        Open the port.
+
+        @raise twisted.internet.error.CannotListenError: if that fails at once.
+        """
+        super().privilegedStartService()
+        self._listen()
+
+    def startService(self) -> None:
+        """
+        Open the port, unless it is, and start the threads.
+        """
+        self._node = self._makeNode()
+        if self._listening is None:
+            self._listen()
+        super().startService()
+        identity = self._trust.identity
+        self._log.info(
+            "Starting: {cluster}, {name}, wazuh_cluster {version}.",
+            cluster=identity.cluster,
+            name=identity.name,
+            version=__version__,
+        )
+
+    async def _stop(self) -> None:
+        listening, self._listening = self._listening, None
+        port, self._port = self._port, None
+        if port is not None:
+            await maybeDeferred(port.stopListening)
+        elif listening is not None:
+            listening.cancel()
+        await maybeDeferred(super().stopService)
+        self._factory.closeAll()
+        for session in self._factory.sessions:
+            await session.peer.whenClosed()
+        for runner in (self._scanRunner, *self._packRunners):
+            runner.stop()
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Close the port and all links, and stop the threads. Takes a second at
+        most, whatever hangs.
+        """
+        self._log.info("Stopping.")
+        return Deferred.fromCoroutine(self._stop())
+
+    def _listen(self) -> None:
+        factory = self._trust.wrapServer(self._factory, self._reactor)
+        self._portFailure = None
+        self._listening = self._endpoint.listen(factory).addCallbacks(self._opened, self._notOpened)
+        self._raisePortFailure()
+
+    def _raisePortFailure(self) -> None:
+        if self._portFailure is not None:
+            self._portFailure.raiseException()
+
+    def _opened(self, port: IListeningPort) -> None:
+        self._port = port
+        waiting, self._portWaiters = self._portWaiters, []
+        for waiter in waiting:
+            waiter.callback(port)
+
+    def _notOpened(self, failure: Failure) -> None:
+        self._portFailure = failure
+        waiting, self._portWaiters = self._portWaiters, []
+        for waiter in waiting:
+            waiter.errback(failure)
+
+    def _makeNode(self) -> MasterNode:
+        # Not before the privileges are shed: the files are the daemon's.
+        home = homeId(self._state)
+        generations = Generations(home, self._state, self._scanRunner, self._tree.items)
+        return MasterNode(
+            self._trust,
+            self._reactor,
+            self._wallClock,
+            self._tree,
+            generations,
+            self._packRunners,
+            self._limits,
+            home,
+            f"wazuh_cluster {__version__}",
+            self._wazuhVersion,
+        )
+
+    def _session(self) -> Session:
+        return Session(self.node, self._trust, self._reactor, self._limits, self._locators)
+
+    async def _recalculate(self) -> str:
+        self._snapshot = await self._scanRunner.run(self._tree.scan(self._snapshot))
+        return await self.node.recalculate(self._snapshot)

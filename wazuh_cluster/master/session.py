@@ -1,0 +1,106 @@
+"""
+One connection to the master, from the first byte to the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.protocols.amp import IResponderLocator
+
+from wazuh_cluster.errors import ClusterError, IdentityMismatch
+from wazuh_cluster.interfaces import IClusterTrust
+from wazuh_cluster.journal import MAIN, Journal
+from wazuh_cluster.master.locator import MasterLocator
+from wazuh_cluster.model import MASTER, WORKER, Identity, NodeStatus, WorkerInfo
+from wazuh_cluster.protocol import KeepAlive, Limits, Peer, Transfers
+
+if TYPE_CHECKING:
+    from wazuh_cluster.master.node import MasterNode
+
+
+class Session:
+    """
+    A peer of the master: a stranger until TLS has judged it, a worker that
+    joined once L{status} is set.
+
+    @ivar identity: who its certificate says it is; C{None} before that is
+        known.
+    @ivar status: what the master knows of the worker; C{None} before it
+        joined.
+    """
+
+    def __init__(
+        self,
+        node: MasterNode,
+        trust: IClusterTrust,
+        clock: IReactorTime,
+        limits: Limits,
+        locators: Sequence[IResponderLocator],
+    ) -> None:
+        self._node = node
+        self._trust = trust
+        self.clock = clock
+        self.limits = limits
+        self.identity: Identity | None = None
+        self.status: NodeStatus | None = None
+        self.log = Journal(MAIN)
+        self.transfers = Transfers(MASTER, clock, limits)
+        self.peer = Peer(
+            WORKER,
+            [self.transfers, MasterLocator(node, self), *locators],
+            clock,
+            limits,
+            self._handshaken,
+        )
+        self.transfers.attach(self.peer)
+        self.peer.whenClosed().addCallback(self._closed)
+        self._joined: Deferred[Session] = Deferred()
+
+    def whenJoined(self) -> Deferred[Session]:
+        """
+        A Deferred that fires with this session when it joined, if ever. There
+        is one of it.
+        """
+        return self._joined
+
+    def joined(self, info: WorkerInfo) -> None:
+        """
+        The worker is one of the cluster from now on.
+        """
+        now = self.clock.seconds()
+        self.status = NodeStatus(info, now, now)
+        self.peer.admit()
+        self._joined.callback(self)
+
+    def describe(self) -> str:
+        """
+        Who and where it is, for people.
+        """
+        name = f"{self.identity.name} " if self.identity is not None else ""
+        return f"{name}at {self.peer.address()}"
+
+    async def probe(self) -> bool:
+        """
+        Whether the worker still answers.
+        """
+        clock = int(self._node.wallClock() * 1e6)
+        try:
+            await self.peer.call(KeepAlive, self.limits.probeTimeout, clock=clock)
+        except ClusterError:
+            return False
+        return True
+
+    def _handshaken(self, peer: Peer) -> None:
+        try:
+            self.identity = self._trust.peerIdentity(peer.transport)
+        except IdentityMismatch as error:
+            peer.abort(error)
+            return
+        self.log = self.log.bound(f"Worker {self.identity.name}")
+
+    def _closed(self, why: BaseException) -> None:
+        self._node.left(self, why)

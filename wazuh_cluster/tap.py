@@ -1,0 +1,255 @@
+"""
+C{twistd wazuh-cluster}: from options and configuration to a service.
+
+This is the composition root: the one module of the daemon that reads the
+configuration and imports the reactor. It opens nothing: twistd forks after
+L{makeService}.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from typing import Any
+
+from twisted.application.service import IService, MultiService
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import (
+    HostnameEndpoint,
+    TCP4ServerEndpoint,
+    TCP6ServerEndpoint,
+)
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.logger import LogLevel, globalLogPublisher
+from twisted.python import usage
+
+from wazuh_cluster.config import Config, loadConfig
+from wazuh_cluster.errors import BadInput, HomeError
+from wazuh_cluster.home import Home, addWorkingFolders, checkHome, chooseOwner
+from wazuh_cluster.integrity import DirectoryTree
+from wazuh_cluster.journal import MAIN, Journal
+from wazuh_cluster.log import ClusterLog
+from wazuh_cluster.model import MASTER, NodeName
+from wazuh_cluster.scripts.homeoptions import defaultHome
+from wazuh_cluster.settings import Settings, loadSettings
+from wazuh_cluster.trust import ClusterKey
+
+#: Connections that the system keeps until the master takes them: as many
+#: workers can come back at once.
+_BACKLOG = 512
+
+
+class Options(usage.Options):
+    """
+    What C{twistd wazuh-cluster} takes.
+    """
+
+    synopsis = "[options]"
+    longdesc = (
+        "Run a node of a Wazuh cluster. What it is, is read from the <cluster> block of "
+        "etc/ossec.conf in its home; what it does, is written to logs/cluster.log there."
+    )
+    optParameters = [
+        ["role", None, None, "master or worker, whatever <node_type> says."],
+        ["home", None, None, "The manager's folder. [default: $WAZUH_HOME, then /var/ossec]"],
+        ["config", None, None, "The configuration. [default: etc/ossec.conf in the home]"],
+    ]
+    optFlags = [["verbose", "v", "Write debug lines to logs/cluster.log too."]]
+
+    def postOptions(self) -> None:
+        """
+        Complete the options, and with them twistd's own: its defaults are for
+        one program on a machine, in the current folder.
+        """
+        if self["role"] not in (None, "master", "worker"):
+            raise SystemExit(f"--role: {self['role']!r} is not a role: use master or worker")
+        home = Home(self["home"] or defaultHome(os.environ))
+        self["home"] = home.path
+        if self["config"] is None:
+            self["config"] = home.conf
+        parent = self.parent
+        if parent is None:
+            return
+        if parent.get("pidfile") == "twistd.pid" and os.path.isdir(home.runFolder):
+            parent["pidfile"] = home.pidFile
+        if not parent.get("logfile") and not parent.get("nodaemon") and not parent.get("syslog"):
+            parent["logfile"] = home.join("logs/twistd.log")
+
+
+class NodeService(MultiService):
+    """
+    A node and its log.
+    """
+
+    def __init__(self, node: IService, log: ClusterLog, config: Config, background: bool) -> None:
+        """
+        @param background: whether twistd leaves the terminal.
+        """
+        super().__init__()
+        self._log = log
+        self._config = config
+        self._background = background
+        self._journal = Journal(MAIN)
+        node.setServiceParent(self)
+
+    def privilegedStartService(self) -> None:
+        """
+        Open the port.
+        """
+        globalLogPublisher.addObserver(self._log)
+        for warning in self._config.warnings:
+            self._journal.warn("{warning}", warning=warning)
+        if self._config.keyProblem is not None:
+            self._journal.error("{problem}", problem=self._config.keyProblem)
+        try:
+            super().privilegedStartService()
+        except CannotListenError as error:
+            line = _cannotListen(self._config, error.socketError)
+            self._journal.critical("{line}", line=line)
+            self._log.start()
+            self._log.stop()
+            if self._background:
+                raise HomeError("cannot listen", f"port {self._config.port}", "see logs") from None
+            raise SystemExit(line) from None
+
+    def startService(self) -> None:
+        """
+        Start the log and the node.
+        """
+        reactor = _theReactor()
+        self._log.start()
+        signal.signal(
+            signal.SIGHUP,
+            lambda *_: reactor.callFromThread(self._log.reopen),
+        )
+        super().startService()
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Stop the node, then the log.
+        """
+        stopped: Deferred[Any] = super().stopService()
+
+        def stopLog(result: object) -> object:
+            globalLogPublisher.removeObserver(self._log)
+            self._log.stop()
+            return result
+
+        return stopped.addBoth(stopLog)
+
+
+def makeService(options: Options) -> IService:
+    """
+    The service of a node.
+
+    @raise SystemExit: with one line if it cannot be run; with status 0 if the
+        configuration says that there is to be no cluster.
+    """
+    home = Home(options["home"])
+    try:
+        checkHome(home)
+        config = loadConfig(options["config"], home=home.path, role=options["role"])
+        if config.disabled:
+            sys.stdout.write(
+                f"{config.path}: the cluster is disabled (<disabled>yes): nothing to run.\n"
+            )
+            raise SystemExit(0)
+        settings = loadSettings(home.settings)
+        key = ClusterKey(config.key, where=f"{config.path}, <key>")
+        addWorkingFolders(home, chooseOwner(home, os.geteuid()))
+        if config.role == MASTER:
+            _checkPort(config)
+    except BadInput as problem:
+        raise SystemExit(str(problem)) from None
+    tag = "Master" if config.role == MASTER else f"Worker {config.nodeName}"
+    log = ClusterLog(home.log, tag, level=LogLevel.debug if options["verbose"] else LogLevel.info)
+    log.hide(config.key)
+    background = options.parent is not None and not options.parent.get("nodaemon")
+    return NodeService(_node(home, config, settings, key), log, config, background)
+
+
+def _node(home: Home, config: Config, settings: Settings, key: ClusterKey) -> IService:
+    """
+    The master or worker that a configuration describes.
+    """
+    reactor = _theReactor()
+    tree = DirectoryTree(
+        home.path,
+        settings.items,
+        algorithm=settings.algorithm,
+        followInto=[os.fsencode(folder) for folder in settings.followedFolders],
+    )
+    name = NodeName(config.nodeName)
+    if config.role == MASTER:
+        from wazuh_cluster.master import MasterService
+        from wazuh_cluster.master.service import INTERVAL as MASTER_INTERVAL
+
+        return MasterService(
+            reactor,
+            name,
+            key,
+            _serverEndpoint(reactor, config),
+            tree,
+            cluster=config.clusterName,
+            limits=settings.limits,
+            integrityInterval=settings.interval or MASTER_INTERVAL,
+        )
+    from wazuh_cluster.resolver import DaemonResolver
+    from wazuh_cluster.worker import WorkerService
+    from wazuh_cluster.worker.service import INTERVAL as WORKER_INTERVAL
+
+    reactor.installNameResolver(DaemonResolver(reactor))
+    return WorkerService(
+        reactor,
+        name,
+        key,
+        HostnameEndpoint(reactor, config.masters[0], config.port),
+        tree,
+        masterAddress=f"{config.masters[0]}, port {config.port}",
+        cluster=config.clusterName,
+        limits=settings.limits,
+        integrityInterval=settings.interval or WORKER_INTERVAL,
+    )
+
+
+def _theReactor() -> Any:
+    """
+    Imported here, for twistd may still be told to install another.
+    """
+    from twisted.internet import reactor
+
+    return reactor
+
+
+def _serverEndpoint(reactor: Any, config: Config) -> IStreamServerEndpoint:
+    kind = TCP6ServerEndpoint if ":" in config.bindAddr else TCP4ServerEndpoint
+    return kind(reactor, config.port, backlog=_BACKLOG, interface=config.bindAddr)
+
+
+def _checkPort(config: Config) -> None:
+    """
+    See that the port can be opened, while there is a terminal to say so on.
+    """
+    family = socket.AF_INET6 if ":" in config.bindAddr else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((config.bindAddr, config.port))
+            probe.listen(1)
+    except OSError as error:
+        raise BadInput(*_portProblem(config, error)) from None
+
+
+def _portProblem(config: Config, error: OSError) -> tuple[str, str, str]:
+    return (
+        f"cannot listen on {config.bindAddr} port {config.port} ({error.strerror})",
+        f"{config.path}, <bind_addr> and <port>",
+        "stop the program that uses it, or choose others",
+    )
+
+
+def _cannotListen(config: Config, error: Any) -> str:
+    return str(BadInput(*_portProblem(config, error)))

@@ -1,0 +1,142 @@
+"""
+The account that a worker gives of an installation: to the log, and to the
+master.
+"""
+
+from __future__ import annotations
+
+from wazuh_cluster.integrity import Holds, Outcome, Plan
+from wazuh_cluster.journal import Journal
+from wazuh_cluster.model import Generation, SyncReport
+from wazuh_cluster.protocol import Peer, ReportIntegrity
+
+#: Failures that are told to the master, and that are logged, one line each.
+_TOLD = 200
+_SHOWN = 20
+
+
+def describeCounts(plan: Plan) -> str:
+    """
+    What is to be done, in the words that people's parsers know.
+    """
+    return (
+        f"Files to create: {len(plan.create)} | Files to update: {len(plan.update)} | "
+        f"Files to delete: {len(plan.delete) + len(plan.clear)}"
+    )
+
+
+def describeOutcome(
+    generation: Generation, outcome: Outcome, received: int, seconds: float
+) -> SyncReport:
+    """
+    What was done, as a report.
+    """
+    return SyncReport(
+        generation,
+        outcome.created,
+        outcome.updated,
+        (*outcome.restamped, *outcome.mended),
+        outcome.deleted,
+        dict(outcome.failed),
+        outcome.inPlace,
+        received,
+        seconds,
+    )
+
+
+class Account:
+    """
+    Says what is new, once.
+    """
+
+    def __init__(self, log: Journal, home: bytes) -> None:
+        self._log = log
+        self._home = home
+        self._failures: frozenset[tuple[bytes, str]] = frozenset()
+        self._holds: frozenset[str] = frozenset()
+        self._reached: Generation | None = None
+
+    def say(
+        self, report: SyncReport, outcome: Outcome, holds: Holds, reached: bool, counts: str
+    ) -> bool:
+        """
+        Write to the log what is new in a report.
+
+        @param reached: whether the files are the generation's now.
+        @param counts: what was to be done.
+        @return: whether there was anything new.
+        """
+        changed = bool(report.created or report.updated or report.deleted or report.restamped)
+        failures = frozenset(report.failed.items())
+        held = frozenset(hold.id for hold in holds.all)
+        arrived = reached and self._reached != report.generation
+        new = changed or arrived or failures != self._failures or held != self._holds
+        if changed or failures - self._failures:
+            self._log.info(
+                "Finished in {seconds:.3f}s. {counts} | Files to mend: {mended}. {received} "
+                "bytes received, {failed} files failed. {state} generation {generation}.",
+                seconds=report.seconds,
+                counts=counts,
+                mended=len(report.restamped),
+                received=report.received,
+                failed=len(report.failed),
+                state="Now at" if reached else "Not yet at",
+                generation=report.generation.describe(),
+            )
+        self._sayProblems(report, outcome, failures - self._failures)
+        for hold in holds.all:
+            if hold.id not in self._holds:
+                self._log.error(
+                    "Held: {text}. To accept it: wazuh-cluster accept --home {home} {id}",
+                    text=hold.text,
+                    home=_shown(self._home),
+                    id=hold.id,
+                )
+        self._failures, self._holds = failures, held
+        self._reached = report.generation if reached else None
+        return new
+
+    def _sayProblems(
+        self, report: SyncReport, outcome: Outcome, failures: frozenset[tuple[bytes, str]]
+    ) -> None:
+        for path, why in sorted(failures)[:_SHOWN]:
+            self._log.error("{path} was not installed: {why}.", path=_shown(path), why=why)
+        if len(failures) > _SHOWN:
+            self._log.error("And {more} more files.", more=len(failures) - _SHOWN)
+        for path in report.inPlace:
+            self._log.warn(
+                "{path} is mounted by itself: it was written in place.", path=_shown(path)
+            )
+        if outcome.unmended:
+            self._log.warn(
+                "Mode or owner of {count} files could not be set ({path}, …): that needs root, "
+                "or the files' owner.",
+                count=len(outcome.unmended),
+                path=_shown(outcome.unmended[0]),
+            )
+        if outcome.notDurable is not None:
+            self._log.error("{why}.", why=outcome.notDurable)
+
+    async def tell(self, peer: Peer, report: SyncReport, root: bytes, counts: str) -> None:
+        """
+        Tell the master.
+
+        @param root: what the files have become.
+        """
+        failed = sorted(report.failed.items())[:_TOLD]
+        lines = [f"{_shown(path)[:400]}: {why[:200]}".replace("\n", "\\n") for path, why in failed]
+        await peer.call(
+            ReportIntegrity,
+            master=report.generation.master,
+            number=report.generation.number,
+            generation=report.generation.root,
+            root=root,
+            counts=counts,
+            milliseconds=int(report.seconds * 1000),
+            failed=len(report.failed),
+            failures="\n".join(lines)[:30_000],
+        )
+
+
+def _shown(path: bytes) -> str:
+    return path.decode("utf-8", "backslashreplace")

@@ -1,0 +1,238 @@
+"""
+Fetching: the master's manifest, and the contents that a worker lacks, over one
+link's transfers.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from typing import Any
+
+from attrs import define
+from twisted.internet.defer import Deferred, FirstError, gatherResults
+from twisted.python.failure import Failure
+
+from wazuh_cluster.integrity import (
+    Items,
+    Manifest,
+    ManifestDecoder,
+    Needed,
+    PackReader,
+    Receiver,
+    Staging,
+)
+from wazuh_cluster.interfaces import IRunner
+from wazuh_cluster.model import Generation
+from wazuh_cluster.protocol import (
+    BytesSource,
+    ClusterCommand,
+    Limits,
+    Peer,
+    RequestFiles,
+    RequestManifest,
+    RunnerSink,
+    Transfers,
+)
+
+#: Packs that are under way at once: one is opened while the other flows.
+LANES = 2
+
+#: What one pack is asked to hold at most, in files and in bytes; a file that
+#: is larger goes alone.
+PACK_FILES = 2000
+PACK_BYTES = 64 * 1024 * 1024
+
+
+@define
+class Progress:
+    """
+    How far a fetch has come.
+
+    @ivar files: how many files are to come.
+    @ivar bytes: how many bytes that is.
+    @ivar filesDone: how many came in whole.
+    @ivar bytesDone: how many bytes came.
+    """
+
+    files: int = 0
+    bytes: int = 0
+    filesDone: int = 0
+    bytesDone: int = 0
+
+
+class PackDecoder:
+    """
+    Reads a pack into the staging folder.
+    """
+
+    def __init__(self, receiver: Receiver, progress: Progress) -> None:
+        self._receiver = receiver
+        self._reader = PackReader(receiver)
+        self._progress = progress
+        self._files = 0
+        self._bytes = 0
+
+    def feed(self, data: bytes) -> None:
+        """
+        Take in the next bytes, and count.
+        """
+        self._reader.feed(data)
+        receiver, progress = self._receiver, self._progress
+        progress.filesDone += receiver.files - self._files
+        progress.bytesDone += receiver.received - self._bytes
+        self._files, self._bytes = receiver.files, receiver.received
+
+    def finish(self) -> Receiver:
+        """
+        The receiver, which knows what could not be had.
+        """
+        self._reader.finish()
+        self._receiver.close()
+        return self._receiver
+
+    def abort(self) -> None:
+        """
+        Keep what came so far.
+        """
+        self._receiver.close()
+
+
+class Fetcher:
+    """
+    Fetches over one link.
+    """
+
+    def __init__(
+        self, peer: Peer, transfers: Transfers, runner: IRunner, items: Items, limits: Limits
+    ) -> None:
+        self._peer = peer
+        self._transfers = transfers
+        self._runner = runner
+        self._items = items
+        self._limits = limits
+
+    async def manifest(self) -> tuple[Generation, Manifest]:
+        """
+        The master's current manifest.
+        """
+        number = self._transfers.number()
+        decoder = ManifestDecoder(
+            self._items, self._limits.manifestFiles, self._limits.manifestBytes
+        )
+        receiving: Deferred[Manifest] = self._transfers.receive(  # type: ignore[assignment]
+            number, RunnerSink(self._runner, decoder), self._limits.manifestBytes, digested=True
+        )
+        answer = await self._opened(
+            RequestManifest, number, receiving, transfer=number, window=self._transfers.window
+        )
+        manifest = await receiving
+        return (
+            Generation(
+                answer["master"], answer["number"], answer["root"], answer.get("epoch") or 0
+            ),
+            manifest,
+        )
+
+    async def contents(
+        self, staging: Staging, manifest: Manifest, indexes: list[int], progress: Progress
+    ) -> dict[bytes, str]:
+        """
+        Bring contents into the staging folder.
+
+        @param indexes: into the manifest, ascending.
+        @return: path to one line, of those that could not be had.
+        """
+        batches = _batches(manifest, indexes)
+        failures: dict[bytes, str] = {}
+
+        async def lane() -> None:
+            for batch in batches:
+                needed = await self._runner.run(staging.needed(manifest, batch))
+                skipped = len(batch) - len(needed.indexes)
+                progress.filesDone += skipped
+                if needed.indexes:
+                    receiver = await self._pack(staging, manifest, needed, progress)
+                    failures.update(receiver.failures)
+
+        lanes = [Deferred.fromCoroutine(lane()) for _ in range(LANES)]
+        try:
+            await gatherResults(lanes, consumeErrors=True)
+        except Exception as error:
+            for each in lanes:
+                each.cancel()
+            raise _firstError(error) from None
+        return failures
+
+    async def _pack(
+        self, staging: Staging, manifest: Manifest, needed: Needed, progress: Progress
+    ) -> Receiver:
+        wants, number = self._transfers.number(), self._transfers.number()
+        receiver = Receiver(staging, manifest, needed)
+        decoder = PackDecoder(receiver, progress)
+        receiving: Deferred[Receiver] = self._transfers.receive(  # type: ignore[assignment]
+            number, RunnerSink(self._runner, decoder, decoder.abort)
+        )
+        try:
+            answer = await self._opened(
+                RequestFiles,
+                number,
+                receiving,
+                wants=wants,
+                transfer=number,
+                window=self._transfers.window,
+                algorithm=manifest.algorithm,
+            )
+            sending = self._transfers.send(
+                wants, BytesSource(needed.wants.encoded), answer["window"], digested=True
+            )
+            sending.addErrback(self._wantsFailed, number)
+            return await receiving
+        finally:
+            self._transfers.abort(number, "not wanted any more")
+
+    async def _opened(
+        self,
+        command: type[ClusterCommand],
+        number: int,
+        receiving: Deferred[Any],
+        **arguments: Any,
+    ) -> dict[str, Any]:
+        try:
+            return await self._peer.call(command, **arguments)
+        except BaseException:
+            # Nobody waits for the transfer now.
+            receiving.addErrback(lambda _: None)
+            self._transfers.abort(number, "it was not opened")
+            raise
+
+    def _wantsFailed(self, failure: Failure, number: int) -> None:
+        self._transfers.abort(number, failure.getErrorMessage())
+
+
+def _batches(manifest: Manifest, indexes: list[int]) -> Iterator[array[int]]:
+    """
+    Each content once, in packs of a bounded size.
+    """
+    seen: set[bytes] = set()
+    batch = array("I")
+    size = 0
+    for index in indexes:
+        digest = manifest.digest(index)
+        if digest in seen:
+            continue
+        seen.add(digest)
+        length = manifest.sizes[index]
+        if batch and (len(batch) >= PACK_FILES or size + length > PACK_BYTES):
+            yield batch
+            batch, size = array("I"), 0
+        batch.append(index)
+        size += length
+    if batch:
+        yield batch
+
+
+def _firstError(error: Exception) -> BaseException:
+    if isinstance(error, FirstError) and error.subFailure.value is not None:
+        return error.subFailure.value
+    return error

@@ -1,0 +1,305 @@
+"""
+The worker as a service: its link, and the threads that live as long as a link
+does.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from random import uniform
+
+from twisted.application.internet import backoffPolicy
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.protocols.amp import IResponderLocator
+from twisted.python.failure import Failure
+
+from wazuh_cluster import __version__
+from wazuh_cluster.defaults import stateOf, threadRunners, trustOf
+from wazuh_cluster.errors import IdentityMismatch, VersionTooOld
+from wazuh_cluster.home import Home, homeId
+from wazuh_cluster.interfaces import IClusterTrust, IRunner, IState, ITree, IWorkerObserver
+from wazuh_cluster.journal import INTEGRITY_SYNC, KEEP_ALIVE, MAIN, Journal
+from wazuh_cluster.model import MASTER, WORKER, Identity, MasterInfo, NodeName
+from wazuh_cluster.periodic import Periodic
+from wazuh_cluster.protocol import (
+    NEWEST_VERSION,
+    OLDEST_VERSION,
+    Hello,
+    Limits,
+    Peer,
+    Transfers,
+)
+from wazuh_cluster.trust import ClusterKey
+from wazuh_cluster.worker.complaints import Complaints
+from wazuh_cluster.worker.integrity import IntegrityThread
+from wazuh_cluster.worker.keepalive import KeepAliveThread
+from wazuh_cluster.worker.link import LinkCore, makeLink
+from wazuh_cluster.worker.locator import WorkerLocator
+from wazuh_cluster.worker.observers import Observers
+
+#: Seconds between two looks at the integrity.
+INTERVAL = 9.0
+
+#: From the first wait to the longest, in seconds. A master that was away for
+#: some seconds has its workers back within 5 s.
+FIRST_DELAY = 0.5
+LONGEST_DELAY = 20.0
+
+
+class WorkerService(Service):
+    """
+    A worker of the master at an endpoint.
+
+    @ivar master: what the link's master said of itself; C{None} while there is
+        no link.
+    @ivar integrity: the thread Integrity, whether or not it runs.
+    @ivar threads: the running threads, by name.
+    """
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        name: NodeName,
+        trust: ClusterKey | IClusterTrust,
+        endpoint: IStreamClientEndpoint,
+        tree: ITree,
+        *,
+        masterAddress: str = "",
+        observer: IWorkerObserver | None = None,
+        cluster: str = "wazuh",
+        state: IState | None = None,
+        runner: Callable[[str], IRunner] | None = None,
+        locators: Sequence[IResponderLocator] = (),
+        limits: Limits | None = None,
+        wallClock: Callable[[], float] = time.time,
+        random: Callable[[int], bytes] = os.urandom,
+        jitter: Callable[[], float] = lambda: uniform(0.0, 0.5),
+        wazuhVersion: str = "",
+        keepAliveInterval: float = 60.0,
+        integrityInterval: float = INTERVAL,
+        wazuhStarts: Callable[[], Iterable[float]] | None = None,
+    ) -> None:
+        """
+        @param trust: the cluster key, or a trust of one's own.
+        @param endpoint: where the master is.
+        @param masterAddress: where that is, for people.
+        @param observer: is told of joins, syncs and losses.
+        @param state: where to keep what outlives the process; by default below
+            the tree.
+        @param runner: makes the runner of a name; threads by default.
+        @param locators: responders of commands of one's own; they answer the
+            master.
+        @param wazuhStarts: when wazuh-analysisd was started, as
+            L{wazuh_cluster.home.Home.analysisdStarts}; by default from the
+            pid files below the tree.
+        @param jitter: what is added to a wait before the next attempt, in
+            seconds.
+        """
+        self.setName("worker")
+        self._homeId = b""
+        self._reactor = reactor
+        self._state = stateOf(tree) if state is None else state
+        self._locators = tuple(locators)
+        self._limits = limits or Limits()
+        self._wallClock = wallClock
+        self._wazuhVersion = wazuhVersion
+        self._keepAliveInterval = keepAliveInterval
+        self._integrityInterval = integrityInterval
+        self._trust = trustOf(trust, Identity(cluster, WORKER, name))
+        self._nonce = random(16)
+        self._log = Journal(MAIN)
+        self._complaints = Complaints(reactor, self._log, masterAddress)
+        self._observers = Observers([observer] if observer is not None else [])
+        makeRunner = threadRunners(reactor) if runner is None else runner
+        self._runner = makeRunner("integrity")
+        self.master: MasterInfo | None = None
+        self.integrity = IntegrityThread(
+            tree,
+            self._state,
+            self._runner,
+            reactor,
+            wallClock,
+            self._limits,
+            self._observers,
+            Home(tree.path).analysisdStarts if wazuhStarts is None else wazuhStarts,
+        )
+        self._threads = MultiService()
+        self._joinWaiters: list[Deferred[MasterInfo]] = []
+        self._transfers: dict[Peer, Transfers] = {}
+        self._core = LinkCore(
+            self,
+            endpoint,
+            self._trust,
+            reactor,
+            backoffPolicy(FIRST_DELAY, LONGEST_DELAY, jitter=jitter),
+        )
+        self._link = makeLink(self._core)
+
+    def startService(self) -> None:
+        """
+        Begin to join, and go on until stopped.
+        """
+        super().startService()
+        self._log.info(
+            "Starting: {cluster}, {name}, wazuh_cluster {version}.",
+            cluster=self._trust.identity.cluster,
+            name=self._trust.identity.name,
+            version=__version__,
+        )
+        self._homeId = homeId(self._state)
+        self._threads.startService()
+        self._link.start()
+
+    def stopService(self) -> Deferred[None]:
+        """
+        End the link and the threads. Takes a second or so at most, whatever
+        hangs.
+        """
+        self._log.info("Stopping.")
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        super().stopService()
+        await maybeDeferred(self._threads.stopService)
+        await self._endThreads()
+        ended: Deferred[None] = Deferred()
+        self._core.stopWaiters.append(ended)
+        self._link.stop()
+        await ended
+        self._runner.stop()
+
+    def whenJoined(self) -> Deferred[MasterInfo]:
+        """
+        A Deferred that fires when there is a link: now, or next time.
+        """
+        waiter: Deferred[MasterInfo] = Deferred()
+        if self.master is not None:
+            waiter.callback(self.master)
+        else:
+            self._joinWaiters.append(waiter)
+        return waiter
+
+    @property
+    def threads(self) -> dict[str, Periodic]:
+        """
+        See the class.
+        """
+        return {str(each.name): each for each in self._threads if isinstance(each, Periodic)}
+
+    # What the link asks for.
+
+    def buildPeer(self, handshaken: Callable[[Peer], None]) -> Peer:
+        """
+        See L{wazuh_cluster.worker.link.ILinkOwner}.
+        """
+        transfers = Transfers(WORKER, self._reactor, self._limits)
+        locator = WorkerLocator(self._wallClock, self._changed)
+        peer = Peer(
+            MASTER, [transfers, locator, *self._locators], self._reactor, self._limits, handshaken
+        )
+        transfers.attach(peer)
+        self._transfers[peer] = transfers
+        peer.whenClosed().addCallback(lambda _: self._transfers.pop(peer, None))
+        return peer
+
+    async def greet(self, peer: Peer) -> MasterInfo:
+        """
+        See L{wazuh_cluster.worker.link.ILinkOwner}.
+        """
+        certified = self._trust.peerIdentity(peer.transport)
+        mine = self._trust.identity
+        answer = await peer.call(
+            Hello,
+            cluster=mine.cluster,
+            name=mine.name,
+            role=mine.role,
+            oldest=OLDEST_VERSION,
+            newest=NEWEST_VERSION,
+            homeId=self._homeId,
+            nonce=self._nonce,
+            software=f"wazuh_cluster {__version__}",
+            wazuh=self._wazuhVersion,
+        )
+        if answer["name"] != certified.name:
+            raise IdentityMismatch(
+                f"the master says that it is {answer['name']!r}, its certificate says "
+                f"{certified.name!r}"
+            )
+        if not OLDEST_VERSION <= answer["version"] <= NEWEST_VERSION:
+            raise VersionTooOld(
+                f"the master wants to speak protocol version {answer['version']}, which this "
+                f"node does not know: upgrade the older one (master: {answer['software']})"
+            )
+        return MasterInfo(
+            name=answer["name"],
+            software=answer["software"],
+            wazuhVersion=answer["wazuh"],
+            version=answer["version"],
+            homeId=answer["homeId"],
+        )
+
+    def linkUp(self, peer: Peer, master: MasterInfo) -> None:
+        """
+        See L{wazuh_cluster.worker.link.ILinkOwner}.
+        """
+        peer.admit()
+        self.master = master
+        self._complaints.over()
+        self._log.info(
+            "Successfully connected to master. It is {name} at {address}, {software}.",
+            name=master.name,
+            address=peer.address(),
+            software=master.software,
+        )
+        keepAlive = KeepAliveThread(
+            peer, self._reactor, self._wallClock, self._limits.answerTimeout / 2
+        )
+        self.integrity.joined(peer, self._transfers[peer], master, self._changed)
+        for thread in (
+            Periodic(
+                "Keep alive",
+                self._keepAliveInterval,
+                keepAlive.run,
+                self._reactor,
+                Journal(KEEP_ALIVE),
+            ),
+            Periodic(
+                "Integrity",
+                self._integrityInterval,
+                self.integrity.run,
+                self._reactor,
+                Journal(INTEGRITY_SYNC),
+            ),
+        ):
+            thread.setServiceParent(self._threads)
+        self._observers.joined(master)
+        waiters, self._joinWaiters = self._joinWaiters, []
+        for waiter in waiters:
+            waiter.callback(master)
+
+    def linkDown(self, reason: Failure, joined: bool, delay: float) -> None:
+        """
+        See L{wazuh_cluster.worker.link.ILinkOwner}.
+        """
+        self.master = None
+        self._complaints.complain(reason, joined, delay)
+        if joined:
+            Deferred.fromCoroutine(self._endThreads()).addErrback(self._bug)
+        self._observers.lost(reason)
+
+    async def _endThreads(self) -> None:
+        self.integrity.left()
+        for thread in list(self._threads):
+            await maybeDeferred(thread.disownServiceParent)
+
+    def _changed(self) -> None:
+        thread = self.threads.get("Integrity")
+        if thread is not None:
+            thread.poke()
+
+    def _bug(self, failure: Failure) -> None:
+        self._log.failure("A thread could not be stopped: this is a bug.", failure)
