@@ -4,10 +4,10 @@ Tests for L{wazuh_cluster.integrity.wants} and L{wazuh_cluster.integrity.pack}.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 from collections.abc import Callable
-from contextlib import suppress
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -385,5 +385,5 @@ class PackTests(SynchronousTestCase):
         self.setUp()
         stream = self.pack(wantsOf(self.put(b"a", b"x" * 50), self.put(b"b", b"y" * 50)))
         damaged = stream[:start] + garbage + stream[start + len(garbage) :]
-        with suppress(MalformedStream):
+        with contextlib.suppress(MalformedStream):
             self.unpack(damaged, size)

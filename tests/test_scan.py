@@ -369,6 +369,20 @@ class RescanTests(ScanTestCase):
         self.assertIs(second.columns, first.columns)
         self.assertNotIn("openRead", [operation for operation, _ in self.fileSystem.operations])
 
+    def test_onlyHeldChanged(self) -> None:
+        """
+        A path that comes to be held, or is held no more, shows where all files
+        stayed the same.
+        """
+        self.put(b"etc/rules/a")
+        self.clock.advance(3)
+        first = self.scan()
+        self.fileSystem.link(HOME + b"/etc/rules/b", b"nowhere")
+        second = self.scan(first)
+        self.assertEqual(self.held(second), {b"etc/rules/b": LINK})
+        self.fileSystem.remove(HOME + b"/etc/rules/b")
+        self.assertEqual(self.scan(second).manifest, first.manifest)
+
     def test_fresh(self) -> None:
         """
         A file whose status was taken within 2 seconds of its last change is
