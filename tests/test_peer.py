@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.logger import globalLogPublisher
+from twisted.logger import ILogObserver, globalLogPublisher
 from twisted.protocols.amp import (
     AmpBox,
     Command,
@@ -19,6 +19,7 @@ from twisted.protocols.amp import (
     UnknownRemoteError,
 )
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from wazuh_cluster.errors import (
     BadArgument,
@@ -261,13 +262,9 @@ class PeerTests(SynchronousTestCase):
         then it goes on where it was.
         """
         pair = self.connect(openResponders=3)
-        answers = [Deferred() for _ in range(5)]
+        answers: list[Deferred[Any]] = [Deferred() for _ in range(5)]
         pending = list(answers)
-        self.answers.answer = None
         original = self.answers.asked
-
-        class Slow(Answers):
-            pass
 
         def keepAlive(clock: int) -> Deferred[Any]:
             original.append(clock)
@@ -316,7 +313,7 @@ class PeerTests(SynchronousTestCase):
         """
         pair = self.connect(answerBytes=1000)
         pair.worker.transport.pauseProducing()
-        calls = []
+        calls: list[Deferred[Any]] = []
         while not pair.master.paused and len(calls) < 5000:
             calls.append(self.ask(pair, clock=len(calls)))
         calls.append(self.ask(pair, clock=99))
@@ -403,8 +400,13 @@ class PeerTests(SynchronousTestCase):
         A link that comes and goes logs nothing by itself.
         """
         events: list[Any] = []
-        globalLogPublisher.addObserver(events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+
+        @implementer(ILogObserver)
+        def observe(event: Any) -> None:
+            events.append(event)
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
         pair = self.connect()
         pair.network.cut("master")
         pair.settle()

@@ -68,7 +68,7 @@ class Collected:
         assert held is not None
         held.callback(None)
 
-    def finish(self) -> Deferred[bytes]:
+    def finish(self) -> Deferred[object]:
         return succeed(self.content)
 
     def abort(self) -> None:
@@ -432,7 +432,7 @@ class HostileTransferTests(TransferCase):
             (AbortTransfer, {"reason": "no"}),
         ):
             self.open()
-            self.pair.worker.tell(command, transfer=99, **arguments)  # type: ignore[arg-type]
+            self.pair.worker.tell(command, transfer=99, **arguments)
             self.assertMasterEnds(ProtocolViolation, "never opened")
 
     def test_goesOnAfterItsEnd(self) -> None:

@@ -119,6 +119,13 @@ class NotTrusted(LinkClosed):
     """
 
 
+class PassedBy(NotTrusted):
+    """
+    Somebody connected and went without a word, as load balancers do to see
+    whether a port is open.
+    """
+
+
 class WrongKey(NotTrusted):
     """
     The two ends have different cluster keys, or certificates of different

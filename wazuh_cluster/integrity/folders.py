@@ -66,6 +66,9 @@ class Folders:
     Only the chain of folders down to the last one is held open, so paths are
     best given in order. A folder that was returned stays open until the next
     call.
+
+    @ivar changed: folders in which others were made.
+    @ivar madeRoots: whether an item's own folder was made.
     """
 
     def __init__(self, fileSystem: IFileSystem, home: bytes, items: Iterable[Item]) -> None:
@@ -81,6 +84,8 @@ class Folders:
             i.path for i in items if not i.isFile
         }
         self._chain: list[tuple[bytes, IFolder]] = []
+        self.changed: list[bytes] = []
+        self.madeRoots = False
 
     def open(self, path: bytes) -> IFolder:
         """
@@ -122,9 +127,11 @@ class Folders:
                 raise
         if path == self.root(path):
             makeWay(self._fileSystem, self._home, path, FOLDER_MODE, owner)
+            self.madeRoots = True
         else:
             above, _, name = path.rpartition(b"/")
             _makeOne(self.make(above, owner), name, FOLDER_MODE, owner)
+            self.changed.append(above)
         return self.open(path)
 
     def nearest(self, path: bytes, owner: Owner | None) -> tuple[bytes, IFolder]:

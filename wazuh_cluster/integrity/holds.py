@@ -12,6 +12,7 @@ forgets one once it was used.
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Collection, Container, Iterable, Iterator
 
 from attrs import field, frozen
@@ -119,12 +120,12 @@ def findHolds(
             )
             found.append(_hold(MASTER, [*overwritten, *removed], text, MASTER))
     else:
-        byItem: dict[Item, list[bytes]] = {}
-        for path in removed:
-            # Links are no carried files: nothing is lost with them.
-            if local.index(path) is not None:
-                byItem.setdefault(items.check(path), []).append(path)
-        for item, gone in byItem.items():
+        # Links are no carried files: nothing is lost with them.
+        links = {path for path in comparison.inTheWay if local.index(path) is None}
+        for item in items:
+            first = bisect_left(removed, item.path)
+            last = bisect_left(removed, item.path + b"0")
+            gone = [path for path in removed[first:last] if _isIn(path, item) and path not in links]
             own = 1 if item.isFile else len(local.below(item.path))
             if isMishap(len(gone), own):
                 text = (
@@ -163,6 +164,10 @@ def agentsHold(old: bytes, new: bytes, path: bytes = b"etc/client.keys") -> Slic
     return Hold(_identify(AGENTS, sorted(lost)), AGENTS, (path,), text)
 
 
+def _isIn(path: bytes, item: Item) -> bool:
+    return path == item.path if item.isFile else path.startswith(item.path + b"/")
+
+
 def _agents(text: bytes) -> Iterator[bytes]:
     """
     The agents of a C{client.keys}, as id and name; without removed ones.
@@ -185,10 +190,8 @@ def _hold(kind: str, paths: Iterable[bytes], text: str, where: str) -> Hold:
 
 
 def _identify(kind: str, parts: Iterable[bytes]) -> str:
-    digest = hashlib.sha256(kind.encode("utf-8", "surrogateescape"))
-    for part in parts:
-        digest.update(b"\0" + part)
-    return digest.hexdigest()[:16]
+    whole = b"\0".join([kind.encode("utf-8", "surrogateescape"), *parts])
+    return hashlib.sha256(whole).hexdigest()[:16]
 
 
 def _some(paths: Collection[bytes], total: int | None = None) -> str:

@@ -123,6 +123,7 @@ class _Installation:
         self._touched: dict[bytes, None] = {}
         self._inPlace: list[bytes] = []
         self._unmended: list[bytes] = []
+        self._restart: list[bytes] = []
         self._failed: dict[bytes, str] = {}
 
     def run(self, folders: Folders, aside: Folders, ready: Ready) -> Slices[Outcome]:
@@ -143,6 +144,10 @@ class _Installation:
         emptied = yield from self._each(plan.removeFolders, "remove it", self._removeEmpty)
         notDurable = yield from self._sync()
         deleted = sorted([*cleared, *deleted])
+        for path in deleted:
+            item = self._items.find(path)
+            if item is not None and item.restart:
+                self._restart.append(path)
         return Outcome(
             tuple(created),
             tuple(updated),
@@ -154,7 +159,7 @@ class _Installation:
             tuple(ready.postponed),
             tuple(self._unmended),
             self._failed,
-            tuple(p for p in [*created, *updated, *deleted] if self._isForRestart(p)),
+            tuple(self._restart),
             notDurable,
         )
 
@@ -194,6 +199,8 @@ class _Installation:
                 ready.copied.discard(entry.digest)
             else:
                 (created if missing else updated).append(entry.path)
+                if item.restart:
+                    self._restart.append(entry.path)
         for digest in ready.copied:
             if self._staging.has(digest):
                 with suppress(OSError):
@@ -309,7 +316,9 @@ class _Installation:
         """
         Make the changes in all touched folders durable.
         """
-        few = len(self._touched) <= FEW
+        for folders in (self._folders, self._aside):
+            self._touched.update(dict.fromkeys(folders.changed))
+        few = len(self._touched) <= FEW and not (self._folders.madeRoots or self._aside.madeRoots)
         devices: set[int] = set()
         for steps, path in enumerate(self._touched):
             if few or steps % STEPS == 0:
@@ -327,7 +336,3 @@ class _Installation:
             except OSError as error:
                 return f"{os.fsdecode(path)}: {reason('make it durable', error)}"
         return None
-
-    def _isForRestart(self, path: bytes) -> bool:
-        item = self._items.find(path)
-        return item is not None and item.restart

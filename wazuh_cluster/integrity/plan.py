@@ -115,7 +115,9 @@ def makePlan(
     # the master has a file.
     below = PathSet(kept)
     above = {folder for path in kept for folder in _foldersOf(path)}
-    blocked = {i for i in comparison.missing if paths[i] in below or paths[i] in above}
+    blocked = set()
+    if kept:
+        blocked = {i for i in comparison.missing if paths[i] in below or paths[i] in above}
     return Plan(
         manifest,
         array("I", (i for i in comparison.missing if i not in blocked)),

@@ -19,6 +19,7 @@ from wazuh_cluster.protocol import (
 )
 
 if TYPE_CHECKING:
+    from wazuh_cluster.master.integrity import MasterIntegrity
     from wazuh_cluster.master.node import MasterNode
     from wazuh_cluster.master.session import Session
 
@@ -28,8 +29,9 @@ class MasterLocator(CommandLocator):
     The responders for one session.
     """
 
-    def __init__(self, node: MasterNode, session: Session) -> None:
+    def __init__(self, node: MasterNode, integrity: MasterIntegrity, session: Session) -> None:
         super().__init__()
+        self._integrity = integrity
         self._node = node
         self._session = session
 
@@ -52,7 +54,7 @@ class MasterLocator(CommandLocator):
         """
         See L{CheckIntegrity}.
         """
-        generation, carried, equal = self._node.check(self._session, root, algorithm)
+        generation, carried, equal = self._integrity.check(self._session, root, algorithm)
         return {
             "upToDate": equal,
             "master": generation.master,
@@ -67,7 +69,7 @@ class MasterLocator(CommandLocator):
         """
         See L{RequestManifest}.
         """
-        generation = self._node.sendManifest(self._session, transfer, window)
+        generation = self._integrity.sendManifest(self._session, transfer, window)
         return {
             "master": generation.master,
             "number": generation.number,
@@ -82,7 +84,7 @@ class MasterLocator(CommandLocator):
         """
         See L{RequestFiles}.
         """
-        self._node.sendFiles(self._session, wants, transfer, window, algorithm)
+        self._integrity.sendFiles(self._session, wants, transfer, window, algorithm)
         return {"window": self._session.transfers.window}
 
     @ReportIntegrity.responder
@@ -90,5 +92,5 @@ class MasterLocator(CommandLocator):
         """
         See L{ReportIntegrity}.
         """
-        self._node.report(self._session, report)
+        self._integrity.report(self._session, report)
         return {}

@@ -20,6 +20,7 @@ from wazuh_cluster.integrity import Snapshot
 from wazuh_cluster.interfaces import IClusterTrust, IRunner, IState, ITree
 from wazuh_cluster.journal import KEEP_ALIVE, LOCAL_INTEGRITY, MAIN, Journal
 from wazuh_cluster.master.generations import Generations
+from wazuh_cluster.master.integrity import MasterIntegrity
 from wazuh_cluster.master.listener import SessionFactory
 from wazuh_cluster.master.node import MasterNode
 from wazuh_cluster.master.session import Session
@@ -93,6 +94,7 @@ class MasterService(MultiService):
         self._log = Journal(MAIN)
         self._snapshot: Snapshot | None = None
         self._node: MasterNode | None = None
+        self._integrity: MasterIntegrity | None = None
         self._listening: Deferred[None] | None = None
         self._port: IListeningPort | None = None
         self._portFailure: Failure | None = None
@@ -119,10 +121,18 @@ class MasterService(MultiService):
     @property
     def node(self) -> MasterNode:
         """
-        The master's decisions; there once it listens.
+        The master's decisions; there once it was started.
         """
         assert self._node is not None, "the master was not started"
         return self._node
+
+    @property
+    def integrity(self) -> MasterIntegrity:
+        """
+        Its decisions about files; there once it was started.
+        """
+        assert self._integrity is not None, "the master was not started"
+        return self._integrity
 
     def statuses(self) -> list[NodeStatus]:
         """
@@ -216,23 +226,30 @@ class MasterService(MultiService):
     def _makeNode(self) -> MasterNode:
         # Not before the privileges are shed: the files are the daemon's.
         home = homeId(self._state)
-        generations = Generations(home, self._state, self._scanRunner, self._tree.items)
-        return MasterNode(
+        node = MasterNode(
             self._trust,
             self._reactor,
             self._wallClock,
-            self._tree,
-            generations,
-            self._packRunners,
-            self._limits,
             home,
             f"wazuh_cluster {__version__}",
             self._wazuhVersion,
         )
+        generations = Generations(home, self._state, self._scanRunner, self._tree.items)
+        self._integrity = MasterIntegrity(
+            self._tree, generations, self._packRunners, self._limits, node.roster
+        )
+        return node
 
     def _session(self) -> Session:
-        return Session(self.node, self._trust, self._reactor, self._limits, self._locators)
+        return Session(
+            self.node,
+            self.integrity,
+            self._trust,
+            self._reactor,
+            self._limits,
+            self._locators,
+        )
 
     async def _recalculate(self) -> str:
         self._snapshot = await self._scanRunner.run(self._tree.scan(self._snapshot))
-        return await self.node.recalculate(self._snapshot)
+        return await self.integrity.recalculate(self._snapshot)

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.protocols.amp import IResponderLocator
 
-from wazuh_cluster.errors import ClusterError, IdentityMismatch
+from wazuh_cluster.errors import ClusterError, IdentityMismatch, ProtocolViolation
 from wazuh_cluster.interfaces import IClusterTrust
 from wazuh_cluster.journal import MAIN, Journal
 from wazuh_cluster.master.locator import MasterLocator
@@ -19,6 +19,7 @@ from wazuh_cluster.model import MASTER, WORKER, Identity, NodeStatus, WorkerInfo
 from wazuh_cluster.protocol import KeepAlive, Limits, Peer, Transfers
 
 if TYPE_CHECKING:
+    from wazuh_cluster.master.integrity import MasterIntegrity
     from wazuh_cluster.master.node import MasterNode
 
 
@@ -36,6 +37,7 @@ class Session:
     def __init__(
         self,
         node: MasterNode,
+        integrity: MasterIntegrity,
         trust: IClusterTrust,
         clock: IReactorTime,
         limits: Limits,
@@ -51,7 +53,7 @@ class Session:
         self.transfers = Transfers(MASTER, clock, limits)
         self.peer = Peer(
             WORKER,
-            [self.transfers, MasterLocator(node, self), *locators],
+            [self.transfers, MasterLocator(node, integrity, self), *locators],
             clock,
             limits,
             self._handshaken,
@@ -75,6 +77,16 @@ class Session:
         self.status = NodeStatus(info, now, now)
         self.peer.admit()
         self._joined.callback(self)
+
+    def requireJoined(self) -> NodeStatus:
+        """
+        What the master knows of the worker.
+
+        @raise ProtocolViolation: if it did not join.
+        """
+        if self.status is None:
+            raise ProtocolViolation("only a worker that joined may say this")
+        return self.status
 
     def describe(self) -> str:
         """

@@ -15,7 +15,7 @@ from OpenSSL import SSL
 from twisted.internet.error import ConnectionAborted
 from twisted.python.failure import Failure
 
-from wazuh_cluster.errors import ClusterError, LinkClosed, NotTrusted, WrongKey
+from wazuh_cluster.errors import ClusterError, LinkClosed, NotTrusted, PassedBy, WrongKey
 from wazuh_cluster.model import WORKER
 from wazuh_cluster.trust.sniff import Sniffed
 
@@ -173,7 +173,7 @@ def _explainSilence(aborted: bool, role: str, peer: str) -> ClusterError:
             f"see that wazuh_cluster runs there, and {_CHECK_ADDRESS}"
         )
     did = "said nothing" if aborted else "closed the connection without a word"
-    return NotTrusted(
+    return (NotTrusted if aborted else PassedBy)(
         f"the program at {peer} connected and {did}: it looks like a port scan or a health check"
     )
 

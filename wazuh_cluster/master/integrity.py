@@ -1,0 +1,210 @@
+"""
+What a master decides about files: whether a worker's are its own, what it
+sends, and who hears of a new generation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.python.failure import Failure
+
+from wazuh_cluster.errors import ClusterError, ProtocolViolation, TransferAborted
+from wazuh_cluster.integrity import DIGEST_SIZES, Snapshot, Wants, WantsDecoder
+from wazuh_cluster.interfaces import IRunner, ITree
+from wazuh_cluster.journal import INTEGRITY_CHECK, INTEGRITY_SYNC, LOCAL_INTEGRITY, Journal
+from wazuh_cluster.master.generations import Generations
+from wazuh_cluster.master.roster import Roster
+from wazuh_cluster.master.session import Session
+from wazuh_cluster.model import Generation
+from wazuh_cluster.protocol import (
+    BytesSource,
+    IntegrityChanged,
+    LaterSource,
+    Limits,
+    RunnerSink,
+    RunnerSource,
+)
+
+#: Held paths that are logged one by one.
+_SHOWN = 20
+
+
+class MasterIntegrity:
+    """
+    The master's side of integrity. It pushes nothing: workers ask.
+    """
+
+    def __init__(
+        self,
+        tree: ITree,
+        generations: Generations,
+        packRunners: Sequence[IRunner],
+        limits: Limits,
+        roster: Roster,
+    ) -> None:
+        """
+        @param packRunners: where files are read for workers; several, so that
+            one slow read does not hold up every worker.
+        @param roster: who is told of new generations.
+        """
+        self._tree = tree
+        self._generations = generations
+        self._packRunners = packRunners
+        self._turn = 0
+        self._limits = limits
+        self._roster = roster
+        self._log = Journal(LOCAL_INTEGRITY)
+        self._heldSaid: frozenset[bytes] = frozenset()
+
+    @property
+    def generation(self) -> Generation | None:
+        """
+        The current generation; C{None} before the first scan ended.
+        """
+        return self._generations.current
+
+    def check(self, session: Session, root: bytes, algorithm: str) -> tuple[Generation, str, bool]:
+        """
+        Compare a worker's root with the master's.
+
+        @return: the generation, its manifest's algorithm, whether they are
+            equal.
+        @raise NoSuchGeneration: before the first scan ended.
+        """
+        generation = self._generations.require()
+        carried = self._generations.manifest.algorithm
+        equal = algorithm == carried and root == generation.root
+        if equal:
+            session.requireJoined().generation = generation
+        session.log.forTask(INTEGRITY_CHECK).debug(
+            "Finished. The worker is {state} generation {generation}.",
+            state="at" if equal else "behind",
+            generation=generation.describe(),
+        )
+        return generation, carried, equal
+
+    def sendManifest(self, session: Session, transfer: int, window: int) -> Generation:
+        """
+        Begin to send the manifest.
+
+        @return: the generation that is sent.
+        @raise NoSuchGeneration: before the first scan ended.
+        """
+        generation = self._generations.require()
+        source = BytesSource(self._generations.encoded)
+        session.transfers.send(transfer, source, window, digested=True).addErrback(
+            self._transferFailed, session
+        )
+        return generation
+
+    def sendFiles(
+        self, session: Session, wants: int, transfer: int, window: int, algorithm: str
+    ) -> None:
+        """
+        Take in what a worker wants, and send it that.
+
+        @raise NoSuchGeneration: before the first scan ended.
+        @raise TooBusy: if too many transfers are open.
+        """
+        self._generations.require()
+        if algorithm not in DIGEST_SIZES:
+            raise ProtocolViolation("an unknown digest algorithm")
+        runner = self._packRunners[self._turn % len(self._packRunners)]
+        self._turn += 1
+        later = LaterSource()
+        limits = self._limits
+        decoder = WantsDecoder(self._tree.items, algorithm, limits.wantedFiles, limits.wantedBytes)
+        sending = session.transfers.send(transfer, later, window)
+        sending.addErrback(self._transferFailed, session)
+        try:
+            wanted = session.transfers.receive(
+                wants, RunnerSink(runner, decoder), limits.wantedBytes, digested=True
+            )
+        except ClusterError:
+            later.fail(Failure(TransferAborted("the list of wants was refused")))
+            raise
+
+        def opened(wants: Wants) -> None:
+            later.become(RunnerSource(runner, self._tree.openPack(wants, algorithm)))
+
+        wanted.addCallbacks(opened, later.fail).addErrback(later.fail)
+
+    def _transferFailed(self, failure: Failure, session: Session) -> None:
+        session.log.forTask(INTEGRITY_SYNC).info(
+            "A transfer to the worker ended early: {reason}", reason=failure.getErrorMessage()
+        )
+
+    def report(self, session: Session, report: dict[str, Any]) -> None:
+        """
+        A worker says what it applied.
+        """
+        status = session.requireJoined()
+        generation = Generation(report["master"], report["number"], report["generation"])
+        if report["root"] == report["generation"]:
+            status.generation = generation
+        log = session.log.forTask(INTEGRITY_SYNC)
+        failures = report["failures"].splitlines()[:200]
+        status.failed = dict(_failure(line) for line in failures)
+        log.info(
+            "Finished in {seconds:.3f}s. {counts}. Generation {generation}{state}.",
+            seconds=report["milliseconds"] / 1000,
+            counts=report["counts"],
+            generation=generation.describe(),
+            state="" if report["root"] == report["generation"] else ", not reached yet",
+        )
+        if report["failed"]:
+            log.warn(
+                "{failed} files could not be installed there; the first: {first}",
+                failed=report["failed"],
+                first=failures[0] if failures else "?",
+            )
+
+    async def recalculate(self, snapshot: Snapshot) -> str:
+        """
+        Take in a scan of the master's own home, and tell the workers if there
+        is something new.
+
+        @return: what came of it, for people.
+        """
+        manifest = snapshot.manifest
+        if not await self._generations.publish(manifest):
+            return f"{len(manifest)} files, nothing new"
+        generation = self._generations.require()
+        told = 0
+        for session in self._roster:
+            session.peer.tell(IntegrityChanged, number=generation.number, root=generation.root)
+            told += 1
+        self._log.info(
+            "Generation {generation}: {files} files, {size} bytes, {hashed} read; "
+            "{told} workers told.",
+            generation=generation.describe(),
+            files=len(manifest),
+            size=manifest.totalSize,
+            hashed=snapshot.scanned.hashed,
+            told=told,
+        )
+        self._sayHeld(snapshot)
+        return f"{len(manifest)} files, generation {generation.describe()}"
+
+    def _sayHeld(self, snapshot: Snapshot) -> None:
+        """
+        Log what is there and is not carried, once.
+        """
+        held = {each.path: each.why for each in snapshot.manifest.held}
+        new = sorted(held.keys() - self._heldSaid)
+        for path in new[:_SHOWN]:
+            self._log.warn(
+                "{path} is not carried, and stays as it is on workers: {why}.",
+                path=path.decode("utf-8", "backslashreplace"),
+                why=snapshot.problems.get(path, held[path]),
+            )
+        if len(new) > _SHOWN:
+            self._log.warn("And {more} more paths.", more=len(new) - _SHOWN)
+        self._heldSaid = frozenset(held)
+
+
+def _failure(line: str) -> tuple[bytes, str]:
+    path, _, why = line.partition(": ")
+    return path.encode("utf-8", "backslashreplace"), why
