@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred
@@ -107,13 +107,7 @@ class NodeService(MultiService):
         try:
             super().privilegedStartService()
         except CannotListenError as error:
-            line = _cannotListen(self._config, error.socketError)
-            self._journal.critical("{line}", line=line)
-            self._log.start()
-            self._log.stop()
-            if self._background:
-                raise HomeError("cannot listen", f"port {self._config.port}", "see logs") from None
-            raise SystemExit(line) from None
+            self._fail(BadInput(*_portProblem(self._config, error.socketError)))
 
     def startService(self) -> None:
         """
@@ -125,7 +119,30 @@ class NodeService(MultiService):
             signal.SIGHUP,
             lambda *_: reactor.callFromThread(self._log.reopen),
         )
-        super().startService()
+        try:
+            super().startService()
+        except BadInput as problem:
+            self._fail(problem)
+        except OSError as error:
+            self._fail(
+                HomeError(
+                    f"its state cannot be kept ({error.strerror})",
+                    error.filename or self._config.home,
+                    "let the user that the daemon runs as (twistd --uid) write there",
+                )
+            )
+
+    def _fail(self, problem: BadInput) -> NoReturn:
+        """
+        End the process. In the background twistd shows 100 bytes of an
+        exception, so the whole line goes into the log first.
+        """
+        self._journal.critical("{problem}", problem=problem)
+        self._log.start()
+        self._log.stop()
+        if self._background:
+            raise type(problem)(problem.what, problem.where, problem.remedy) from None
+        raise SystemExit(str(problem)) from None
 
     def stopService(self) -> Deferred[None]:
         """
@@ -249,7 +266,3 @@ def _portProblem(config: Config, error: OSError) -> tuple[str, str, str]:
         f"{config.path}, <bind_addr> and <port>",
         "stop the program that uses it, or choose others",
     )
-
-
-def _cannotListen(config: Config, error: Any) -> str:
-    return str(BadInput(*_portProblem(config, error)))

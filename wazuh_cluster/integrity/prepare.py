@@ -98,32 +98,28 @@ class Preparation:
 
     def run(self) -> Slices[Ready]:
         """
-        Prepare all.
+        Prepare all. Whoever runs it L{discard}s afterwards.
 
         @raise InstallFailed: if the staging folder, or the disk as a whole,
-            refuses. All that was made is removed again.
+            refuses.
         @raise wazuh_cluster.errors.HostilePath: if no item carries a path.
         """
-        try:
-            for steps, (index, missing, item) in enumerate(self._plan.inOrder(self._items)):
-                if steps % STEPS == 0:
-                    yield
-                entry = self._plan.manifest.entry(index)
-                self._items.check(entry.path)
-                if not self._staging.has(entry.digest):
-                    why = self._reasons.get(entry.path, "its content has not come in")
-                    self.ready.failed[entry.path] = why
-                elif item.ownTime and self._isTooSoon(entry.path):
-                    self.ready.postponed.append(entry.path)
-                elif (yield from self._one(index, entry, item)):
-                    self.ready.indexes.append(index)
-                    self.ready.items.append(item)
-                    self.ready.missing.append(missing)
-            yield
-            yield from self._sync()
-        except BaseException:
-            self.discard()
-            raise
+        for steps, (index, missing, item) in enumerate(self._plan.inOrder(self._items)):
+            if steps % STEPS == 0:
+                yield
+            entry = self._plan.manifest.entry(index)
+            self._items.check(entry.path)
+            if not self._staging.has(entry.digest):
+                why = self._reasons.get(entry.path, "its content has not come in")
+                self.ready.failed[entry.path] = why
+            elif item.ownTime and self._isTooSoon(entry.path):
+                self.ready.postponed.append(entry.path)
+            elif (yield from self._one(index, entry, item)):
+                self.ready.indexes.append(index)
+                self.ready.items.append(item)
+                self.ready.missing.append(missing)
+        yield
+        yield from self._sync()
         return self.ready
 
     def discard(self) -> None:

@@ -262,7 +262,13 @@ def _makeMachine() -> Callable[[LinkCore], Link]:
 
     stopping.upon(Link.stop).loop().returns(None)
     stopping.upon(Link._failed).loop().returns(None)
-    stopping.upon(Link._handshaken).loop().returns(None)
+    # An endpoint that tries several addresses may give a second connection.
+    for state in (idle, greeting, joined, waiting, stopping):
+
+        @state.upon(Link._handshaken).loop()
+        def stray(link: Link, core: LinkCore, peer: Peer) -> None:
+            peer.close()
+
     for state in (connecting, greeting, joined, waiting):
         state.upon(Link.start).loop().returns(None)
     for state in (idle, connecting, greeting, joined, stopping):
