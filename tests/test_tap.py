@@ -1,0 +1,169 @@
+"""
+Tests for L{wazuh_cluster.tap}.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from io import StringIO
+from typing import Any
+
+from twisted.python import usage
+from twisted.python.filepath import FilePath
+from twisted.trial.unittest import SynchronousTestCase
+
+from wazuh_cluster.home import Home, makeHome
+from wazuh_cluster.master import MasterService
+from wazuh_cluster.tap import NodeService, Options, makeService
+from wazuh_cluster.worker import WorkerService
+
+CONF = """<ossec_config>
+  <cluster>
+    <name>wazuh</name>
+    <node_name>one</node_name>
+    <node_type>{role}</node_type>
+    <key>a1b2c3d4e5f60718293a4b5c6d7e8f90</key>
+    <port>{port}</port>
+    <bind_addr>{bind}</bind_addr>
+    <nodes><node>127.0.0.1</node></nodes>
+    <disabled>{disabled}</disabled>
+  </cluster>
+</ossec_config>
+"""
+
+
+class TwistdOptions(usage.Options):
+    """
+    As much of twistd's options as a plugin sees.
+    """
+
+    optParameters = [["pidfile", None, "twistd.pid", ""], ["logfile", None, None, ""]]
+    optFlags = [["nodaemon", None, ""], ["syslog", None, ""]]
+    subCommands = [["wazuh-cluster", None, Options, ""]]
+
+
+class TapTests(SynchronousTestCase):
+    """
+    From options and files to a service, without opening anything.
+    """
+
+    def home(
+        self, role: str = "worker", bind: str = "127.0.0.1", port: int = 1, disabled: str = "no"
+    ) -> FilePath[str]:
+        home = FilePath(os.path.abspath(self.mktemp()))
+        makeHome(Home(home.path))
+        conf = home.preauthChild("etc/ossec.conf")
+        conf.setContent(
+            CONF.format(role=role, bind=bind, port=port, disabled=disabled).encode("ascii")
+        )
+        conf.chmod(0o640)
+        return home
+
+    def parse(self, *arguments: str, twistd: tuple[str, ...] = ()) -> tuple[Any, Any]:
+        parent = TwistdOptions()
+        parent.parseOptions([*twistd, "wazuh-cluster", *arguments])
+        return parent, parent.subOptions
+
+    def node(self, *arguments: str) -> Any:
+        _, options = self.parse(*arguments)
+        service = makeService(options)
+        self.assertIsInstance(service, NodeService)
+        return list(service)[0]
+
+    def test_worker(self) -> None:
+        """
+        The configuration says what the node is.
+        """
+        self.assertIsInstance(self.node("--home", self.home().path), WorkerService)
+
+    def test_master(self) -> None:
+        """
+        A master, on IPv4 and IPv6.
+        """
+        for bind in ("127.0.0.1", "::1"):
+            with socket.socket(socket.AF_INET6 if ":" in bind else socket.AF_INET) as probe:
+                try:
+                    probe.bind((bind, 0))
+                except OSError:
+                    continue
+                port = probe.getsockname()[1]
+            home = self.home("master", bind, port)
+            self.assertIsInstance(self.node("--home", home.path), MasterService)
+
+    def test_roleOption(self) -> None:
+        """
+        C{--role} overrides the configuration; on a real manager, a
+        disagreement is refused.
+        """
+        home = self.home("master", port=self.freePort())
+        self.assertIsInstance(self.node("--home", home.path, "--role", "worker"), WorkerService)
+        home.child("bin").makedirs()
+        home.preauthChild("bin/wazuh-control").touch()
+        _, options = self.parse("--home", home.path, "--role", "worker")
+        refusal = self.assertRaises(SystemExit, makeService, options)
+        self.assertIn("node_type", str(refusal))
+
+    def freePort(self) -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+            return port
+
+    def test_opensNothing(self) -> None:
+        """
+        Nothing is opened, and no thread is started: twistd forks afterwards.
+        """
+        home = self.home("master", port=self.freePort())
+        before = set(os.listdir("/proc/self/fd")), set(os.listdir("/proc/self/task"))
+        self.node("--home", home.path)
+        after = set(os.listdir("/proc/self/fd")), set(os.listdir("/proc/self/task"))
+        self.assertEqual(before, after)
+        self.assertEqual([], home.preauthChild("queue/wazuh_cluster").listdir())
+
+    def test_twistdsDefaults(self) -> None:
+        """
+        twistd's pid file and log are the home's, unless it was told others.
+        """
+        home = self.home()
+        parent, _ = self.parse("--home", home.path)
+        self.assertEqual(home.preauthChild("var/run/wazuh-cluster.pid").path, parent["pidfile"])
+        self.assertEqual(home.preauthChild("logs/twistd.log").path, parent["logfile"])
+        parent, _ = self.parse(
+            "--home", home.path, twistd=("--pidfile", "/x.pid", "--logfile", "/x.log")
+        )
+        self.assertEqual(("/x.pid", "/x.log"), (parent["pidfile"], parent["logfile"]))
+        parent, _ = self.parse("--home", home.path, twistd=("--nodaemon",))
+        self.assertIsNone(parent["logfile"])
+
+    def test_homeFromTheEnvironment(self) -> None:
+        """
+        Without C{--home} it is C{$WAZUH_HOME}.
+        """
+        home = self.home()
+        self.patch(os, "environ", {**os.environ, "WAZUH_HOME": home.path})
+        _, options = self.parse()
+        self.assertEqual(home.path, options["home"])
+
+    def test_disabled(self) -> None:
+        """
+        A disabled cluster ends with status 0 and a line.
+        """
+        stdout = StringIO()
+        self.patch(sys, "stdout", stdout)
+        _, options = self.parse("--home", self.home(disabled="yes").path)
+        self.assertEqual(0, self.assertRaises(SystemExit, makeService, options).code)
+        self.assertEqual(1, stdout.getvalue().count("\n"))
+
+    def test_keyIsNotShown(self) -> None:
+        """
+        What a refusal shows is not the key.
+        """
+        home = self.home()
+        conf = home.preauthChild("etc/ossec.conf")
+        conf.setContent(conf.getContent().replace(b"<key>a1", b"<key>!!"))
+        _, options = self.parse("--home", home.path)
+        refusal = str(self.assertRaises(SystemExit, makeService, options))
+        self.assertIn("<key>", refusal)
+        self.assertNotIn("b2c3d4", refusal)
