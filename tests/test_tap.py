@@ -69,8 +69,8 @@ class TapTests(SynchronousTestCase):
     def node(self, *arguments: str) -> Any:
         _, options = self.parse(*arguments)
         service = makeService(options)
-        self.assertIsInstance(service, NodeService)
-        return list(service)[0]
+        assert isinstance(service, NodeService)
+        return next(iter(service))
 
     def test_worker(self) -> None:
         """

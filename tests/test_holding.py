@@ -1,0 +1,105 @@
+"""
+Tests for what a worker holds back, and for its release.
+"""
+
+from __future__ import annotations
+
+from wazuh_cluster.integrity import WAZUH_ITEMS
+from wazuh_cluster.testing.state import MemoryState
+from wazuh_cluster.worker.memory import WorkerMemory
+
+NOW = 1_800_000_000.0
+
+
+from tests.clustercase import FilledCase
+
+
+class HoldingTests(FilledCase):
+    """
+    What looks like a mishap on the master waits for the operator.
+    """
+
+    def test_emptiedMasterWipesNobody(self) -> None:
+        """
+        When all of an item is gone from the master, workers keep theirs until
+        that is accepted; the rest goes on.
+        """
+        for n in range(12):
+            self.write(self.home, f"etc/rules/r{n}.xml", b"<group/>")
+        state = MemoryState()
+        self.start(state=state)
+        self.home.preauthChild("etc/rules").remove()
+        self.home.preauthChild("etc/rules").makedirs()
+        self.write(self.home, "etc/lists/new", b"n:1")
+        self.pass_(8.5)
+        self.assertEqual(13, len(self.workerHome.preauthChild("etc/rules").listdir()))
+        self.assertTrue(self.workerHome.preauthChild("etc/lists/new").exists())
+        self.assertIn(b"etc/rules", state.load("holds") or b"")
+        carried = self.network.carried
+        self.pass_(9 * 3)
+        self.assertLess(self.network.carried - carried, 9 * 3 * 120)
+
+    def test_acceptedRemovals(self) -> None:
+        """
+        What the operator accepts is done at the next interval, once: the same
+        loss, later, is held again.
+        """
+        state = MemoryState()
+        self.write(self.home, "etc/rules/second.xml", b"<group/>")
+        self.start(state=state)
+        rules = self.home.preauthChild("etc/rules")
+        memory = WorkerMemory(state, WAZUH_ITEMS)
+        for _ in range(2):
+            for child in rules.children():
+                child.remove()
+            self.pass_(9.5)
+            self.assertEqual(2, len(self.workerHome.preauthChild("etc/rules").listdir()))
+            (hold,) = memory.keptHolds()
+            memory.release([hold.id])
+            self.pass_(9.5)
+            self.assertEqual([], self.workerHome.preauthChild("etc/rules").listdir())
+            self.assertSameFiles(self.home, self.workerHome)
+            self.assertEqual(([], frozenset()), (memory.keptHolds(), memory.released()))
+            for name in ("local_rules.xml", "second.xml"):
+                self.write(self.home, f"etc/rules/{name}", b"<group/>")
+            self.pass_(9.5)
+
+    def test_otherMaster(self) -> None:
+        """
+        A master with another id than the one joined first overwrites and
+        removes nothing before that is accepted; what is missing it brings.
+        """
+        state = MemoryState()
+        master, _, _ = self.start(state=state)
+        self.stop(master)
+        other = self.makeHome("other")
+        self.write(other, "etc/rules/local_rules.xml", b"<group>other</group>")
+        self.write(other, "etc/rules/new.xml", b"<group/>")
+        self.master(other)
+        self.pass_(20)
+        rules = self.workerHome.preauthChild("etc/rules")
+        self.assertEqual(
+            b"<group>one</group>\n", rules.preauthChild("local_rules.xml").getContent()
+        )
+        self.assertTrue(rules.preauthChild("new.xml").exists())
+        self.assertTrue(self.workerHome.preauthChild("etc/client.keys").exists())
+        memory = WorkerMemory(state, WAZUH_ITEMS)
+        memory.release(hold.id for hold in memory.keptHolds())
+        self.pass_(20)
+        self.assertSameFiles(other, self.workerHome)
+        self.assertEqual([], memory.keptHolds())
+
+    def test_keysAreHeldByTheirAgents(self) -> None:
+        """
+        A C{client.keys} that lost its agents is held as a whole.
+        """
+        keys = b"".join(b"%03d agent%d any %064x\n" % (n, n, n) for n in range(1, 31))
+        self.write(self.home, "etc/client.keys", keys)
+        self.start()
+        self.write(self.home, "etc/client.keys", b"".join(keys.splitlines(True)[:3]), 2000)
+        self.pass_(9.5)
+        mine = self.workerHome.preauthChild("etc/client.keys")
+        self.assertEqual(keys, mine.getContent())
+        self.write(self.home, "etc/client.keys", b"".join(keys.splitlines(True)[:28]), 3000)
+        self.pass_(9.5)
+        self.assertSameFiles(self.home, self.workerHome)

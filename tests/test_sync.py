@@ -1,0 +1,243 @@
+"""
+Tests for the integrity threads of a master and its workers.
+"""
+
+from __future__ import annotations
+
+import os
+
+from wazuh_cluster.integrity import DirectoryTree
+from wazuh_cluster.restartdue import RestartDue
+from wazuh_cluster.testing.state import MemoryState
+
+NOW = 1_800_000_000.0
+
+
+from tests.clustercase import FilledCase, modeOf, mtimeOf
+
+
+class SyncTests(FilledCase):
+    """
+    What is on the master arrives on the workers, and stays equal.
+    """
+
+    def test_firstSync(self) -> None:
+        """
+        A fresh worker has all files at once, with the items' modes, and the
+        master knows it.
+        """
+        master, worker, story = self.start()
+        self.assertSameFiles(self.home, self.workerHome)
+        (report,) = story.reports
+        self.assertEqual(6, len(report.created))
+        self.assertEqual({}, dict(report.failed))
+        rule = self.workerHome.preauthChild("etc/rules/local_rules.xml")
+        self.assertEqual((0o660, 1000), (modeOf(rule), mtimeOf(rule)))
+        self.assertEqual(0o640, modeOf(self.workerHome.preauthChild("etc/client.keys")))
+        (status,) = master.statuses()
+        assert status.generation is not None
+        self.assertEqual(1, status.generation.number)
+        assert worker.integrity.applied is not None
+        self.assertEqual(status.generation, worker.integrity.applied.generation)
+
+    def test_changesArrive(self) -> None:
+        """
+        Edits, additions and deletions on the master are on the worker when
+        the master's next scan is over.
+        """
+        self.start()
+        self.write(self.home, "etc/rules/local_rules.xml", b"<group>two</group>\n", 2000)
+        self.write(self.home, "etc/shared/web/agent.conf", b"<agent_config/>\n")
+        self.home.preauthChild("etc/decoders/local_decoder.xml").remove()
+        self.pass_(8.5)
+        self.assertSameFiles(self.home, self.workerHome)
+        report = self.story.reports[-1]
+        self.assertEqual((b"etc/rules/local_rules.xml",), report.updated)
+        self.assertEqual((b"etc/shared/web/agent.conf",), report.created)
+        self.assertEqual((b"etc/decoders/local_decoder.xml",), report.deleted)
+
+    def test_driftIsMended(self) -> None:
+        """
+        What somebody changes on a worker is the master's again at the next
+        interval, whatever it was.
+        """
+        self.start()
+        home = self.workerHome
+        self.write(home, "etc/rules/local_rules.xml", b"mine\n", 3000)
+        home.preauthChild("etc/shared/default/agent.conf").remove()
+        self.write(home, "etc/lists/extra", b"x")
+        home.preauthChild("etc/decoders/local_decoder.xml").chmod(0o600)
+        os.utime(home.preauthChild("etc/lists/deep/er/list").path, (5, 5))
+        self.pass_(9.5)
+        self.assertSameFiles(self.home, home)
+        self.assertFalse(home.preauthChild("etc/lists/extra").exists())
+        self.assertEqual(0o660, modeOf(home.preauthChild("etc/decoders/local_decoder.xml")))
+
+    def test_timesMoveNoBytes(self) -> None:
+        """
+        Where only the time differs, nothing is fetched.
+        """
+        self.start()
+        os.utime(self.home.preauthChild("etc/lists/deep/er/list").path, (7, 7))
+        self.pass_(8.5)
+        self.assertSameFiles(self.home, self.workerHome)
+        report = self.story.reports[-1]
+        self.assertEqual((0, (b"etc/lists/deep/er/list",)), (report.received, report.restamped))
+
+    def test_nothingToDoIsCheap(self) -> None:
+        """
+        At rest an interval costs a question and its answer, and no report.
+        """
+        self.start()
+        before, reports = self.network.carried, len(self.story.reports)
+        self.pass_(9 * 5)
+        self.assertEqual(reports, len(self.story.reports))
+        self.assertLess(self.network.carried - before, 9 * 5 * 100)
+
+    def test_emptiedGroup(self) -> None:
+        """
+        When a group's folder is emptied on the master, it goes from the
+        worker.
+        """
+        self.write(self.home, "etc/shared/web/agent.conf", b"1")
+        self.start()
+        self.home.preauthChild("etc/shared/web").remove()
+        self.pass_(8.5)
+        self.assertFalse(self.workerHome.preauthChild("etc/shared/web").exists())
+        self.assertSameFiles(self.home, self.workerHome)
+
+    def test_extraValidStays(self) -> None:
+        """
+        An assignment that only the worker has is kept for later, and costs
+        nothing per interval.
+        """
+        self.write(self.workerHome, "queue/agent-groups/002", b"web")
+        self.start()
+        kept = self.workerHome.preauthChild("queue/agent-groups/002")
+        self.assertTrue(kept.exists())
+        carried = self.network.carried
+        self.pass_(9 * 3)
+        self.assertTrue(kept.exists())
+        self.assertLess(self.network.carried - carried, 9 * 3 * 120)
+
+    def test_assignmentDeletedOnTheMaster(self) -> None:
+        """
+        An assignment that the master had and deleted goes: it is not extra
+        valid.
+        """
+        self.write(self.home, "queue/agent-groups/002", b"web")
+        self.write(self.home, "queue/agent-groups/003", b"web")
+        self.start()
+        self.home.preauthChild("queue/agent-groups/002").remove()
+        self.pass_(8.5)
+        self.assertFalse(self.workerHome.preauthChild("queue/agent-groups/002").exists())
+
+    def test_linkLostInTheMiddle(self) -> None:
+        """
+        A link that is lost in the middle of a transfer is taken up again, and
+        what came whole is not sent again.
+        """
+        for n in range(40):
+            self.write(self.home, f"etc/lists/big-{n}", os.urandom(100_000))
+        self.network.latency = 0.01
+        self.master(self.home)
+        worker = self.worker(home=self.workerHome)
+        while worker.integrity.progress.filesDone < 20:
+            self.clock.advance(0.01)
+        self.network.cut("w1")
+        carried = self.network.carried
+        self.pass_(10, 0.01)
+        self.assertSameFiles(self.home, self.workerHome)
+        self.assertLess(self.network.carried - carried, 25 * 100_000)
+        self.assertEqual([], self.workerHome.preauthChild("queue/wazuh_cluster/staging").listdir())
+
+    def test_restartedWorkerKeepsWhatItKnows(self) -> None:
+        """
+        A worker that restarts with all in place fetches nothing again.
+        """
+        state = MemoryState()
+        _, worker, _ = self.start(state=state)
+        self.stop(worker)
+        carried = self.network.carried
+        self.worker(home=self.workerHome, state=state)
+        self.assertLess(self.network.carried - carried, 12_000)
+
+    def test_restartDue(self) -> None:
+        """
+        Changed rules make a restart due; it is over when Wazuh's own pid file
+        is newer.
+        """
+        state = MemoryState()
+        self.start(state=state)
+        due = RestartDue(state).read()
+        assert due is not None
+        self.assertIn(b"etc/rules/local_rules.xml", due.files)
+        self.assertNotIn(b"etc/client.keys", due.files)
+        pid = self.workerHome.preauthChild("var/run/wazuh-analysisd-77.pid")
+        pid.setContent(b"77")
+        os.utime(pid.path, (NOW + 100, NOW + 100))
+        self.pass_(9.5)
+        self.assertIsNone(RestartDue(state).read())
+
+    def test_keysOncePerSecond(self) -> None:
+        """
+        C{client.keys} that changes twice in one second is installed a second
+        time as soon as that second is over, not an interval later.
+        """
+        master, _worker, _ = self.start()
+        for text in (b"001 web any " + b"b" * 64, b"001 web any " + b"c" * 64):
+            self.write(self.home, "etc/client.keys", text + b"\n", 2000 + text[-1])
+            master.fileIntegrity.poke()
+            self.clock.advance(0)
+        self.pass_(2)
+        self.assertSameFiles(self.home, self.workerHome)
+
+    def test_failedFileIsReported(self) -> None:
+        """
+        A file that cannot be installed spoils only itself, and the master
+        hears of it.
+        """
+        master, _, _ = self.start()
+        blocked = self.workerHome.preauthChild("etc/lists/place")
+        blocked.makedirs()
+        self.write(self.workerHome, "etc/lists/place/ar.conf", b"not carried")
+        self.write(self.home, "etc/lists/place", b"a file here")
+        self.write(self.home, "etc/lists/other", b"fine")
+        self.pass_(8.5)
+        self.assertTrue(self.workerHome.preauthChild("etc/lists/other").exists())
+        self.assertEqual([b"etc/lists/place"], list(self.story.reports[-1].failed))
+        self.assertEqual([b"etc/lists/place"], list(master.statuses()[0].failed))
+
+    def test_otherAlgorithm(self) -> None:
+        """
+        A worker follows the algorithm that the master uses.
+        """
+        self.patch(
+            self,
+            "tree",
+            lambda home: DirectoryTree(
+                home.path,
+                wallClock=self.wallClock,
+                algorithm="sha256" if home is self.home else "md5",
+            ),
+        )
+        _, worker, _ = self.start()
+        self.assertEqual(
+            b"key:value\n" * 10_000,
+            self.workerHome.preauthChild("etc/lists/deep/er/list").getContent(),
+        )
+        assert worker.integrity.applied is not None
+        self.assertEqual("sha256", worker.integrity.applied.manifest.algorithm)
+
+    def test_masterRestarts(self) -> None:
+        """
+        A master that restarts unchanged goes on with its generation's number.
+        """
+        state = MemoryState()
+        master = self.master(self.home, state=state)
+        self.stop(master)
+        again = self.master(self.home, state=state)
+        self.assertEqual(1, self.number(again))
+        self.write(self.home, "etc/lists/new", b"n:1")
+        self.pass_(8.5)
+        self.assertEqual(2, self.number(again))
