@@ -4,14 +4,10 @@ Tests for what a worker holds back, and for its release.
 
 from __future__ import annotations
 
+from tests.clustercase import FilledCase
 from wazuh_cluster.integrity import WAZUH_ITEMS
 from wazuh_cluster.testing.state import MemoryState
 from wazuh_cluster.worker.memory import WorkerMemory
-
-NOW = 1_800_000_000.0
-
-
-from tests.clustercase import FilledCase
 
 
 class HoldingTests(FilledCase):

@@ -571,6 +571,43 @@ class MountedTests(SynchronousTestCase):
         self.assertEqual(*homes.roots())
         self.assertEqual(homes.fs.listTree(staging), [])
         self.assertNotIn("file.sync", [name for name, _ in homes.fs.operations])
+        beside = [
+            path
+            for name, path in homes.fs.operations
+            if name == "create" and path.startswith(b"/worker/etc/rules/")
+        ]
+        self.assertEqual(len(beside), 21)
+
+    def test_failedElsewhere(self) -> None:
+        """
+        What could not be replaced, with staging on another file system, stays
+        staged and does not come again.
+        """
+        homes = Homes(b"/staging")
+        homes.fs.mount(b"/staging", 2)
+        homes.fs.failOn("rename", b"/worker/etc/rules/local.xml", errno=errno.EACCES)
+        self.assertEqual(
+            homes.sync().failed,
+            {b"etc/rules/local.xml": "cannot replace it: Permission denied"},
+        )
+        homes.received = 0
+        self.assertEqual(homes.sync().updated, (b"etc/rules/local.xml",))
+        self.assertEqual(homes.received, 0)
+
+    def test_inPlaceProved(self) -> None:
+        """
+        What was written in place is read again.
+        """
+        homes = Homes()
+        path = b"/worker/etc/client.keys"
+        homes.fs.failOn("rename", path, errno=errno.EBUSY, times=None)
+        size = len(MASTER[b"etc/client.keys"])
+        homes.fs.before("file.sync", path, lambda: homes.fs.put(path, b"x" * size))
+        outcome = homes.sync()
+        self.assertEqual(
+            outcome.failed, {b"etc/client.keys": "cannot replace it: Input/output error"}
+        )
+        self.assertEqual(outcome.inPlace, ())
 
     def test_inPlaceTakenBack(self) -> None:
         """

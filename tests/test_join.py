@@ -8,6 +8,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
+from tests.clustercase import ClusterCase, Story
 from wazuh_cluster.errors import (
     DisplacedClone,
     LinkClosed,
@@ -19,11 +20,6 @@ from wazuh_cluster.errors import (
 from wazuh_cluster.protocol import Limits
 from wazuh_cluster.testing.state import MemoryState
 from wazuh_cluster.testing.trust import testTrust
-
-NOW = 1_800_000_000.0
-
-
-from tests.clustercase import ClusterCase, Story
 
 
 class Stranger(Protocol):

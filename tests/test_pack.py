@@ -369,7 +369,7 @@ class PackTests(SynchronousTestCase):
             b"wcP2",
             b"wcP1" + bytes(12) + b"\x7f\0\0\0",
             b"wcP1" + bytes(12) + bytes(4) + b"\x04\0",
-            b"wcP1" + frame + frame,
+            b"wcP1" + frame + frame + b"\xff" * 4,
             b"wcP1" + frame,
             b"wcP1" + frame + b"\xff" * 4 + b"x",
             b"",

@@ -6,14 +6,10 @@ from __future__ import annotations
 
 import os
 
+from tests.clustercase import NOW, FilledCase, modeOf, mtimeOf
 from wazuh_cluster.integrity import DirectoryTree
 from wazuh_cluster.restartdue import RestartDue
 from wazuh_cluster.testing.state import MemoryState
-
-NOW = 1_800_000_000.0
-
-
-from tests.clustercase import FilledCase, modeOf, mtimeOf
 
 
 class SyncTests(FilledCase):
