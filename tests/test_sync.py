@@ -36,6 +36,34 @@ class SyncTests(FilledCase):
         assert worker.integrity.applied is not None
         self.assertEqual(status.generation, worker.integrity.applied.generation)
 
+    def test_installedFilesAreReadOnce(self) -> None:
+        """
+        What was proved while it came in is not read again to say what the
+        worker has now, but by the next look, once.
+        """
+        _, worker, _ = self.start()
+        read = []
+        for _ in range(3):
+            assert worker.integrity.snapshot is not None
+            read.append(worker.integrity.snapshot.scanned.hashed)
+            self.pass_(9)
+        self.assertEqual([0, 6, 0], read)
+
+    def test_progressOfALongFetch(self) -> None:
+        """
+        A fetch that takes long says every ten seconds how far it is.
+        """
+        for n in range(30):
+            self.write(self.home, f"etc/lists/big-{n}", os.urandom(100_000))
+        lines = []
+        self.network.latency = 0.5
+        self.master(self.home)
+        worker = self.worker(home=self.workerHome)
+        self.patch(worker.integrity, "sayProgress", lambda progress: lines.append(progress))
+        while not worker.integrity.applied:
+            self.clock.advance(0.5)
+        self.assertGreater(len(lines), 1)
+
     def test_changesArrive(self) -> None:
         """
         Edits, additions and deletions on the master are on the worker when

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from wazuh_cluster.integrity.compare import Comparison
     from wazuh_cluster.integrity.folders import Owner
     from wazuh_cluster.integrity.install import Outcome
+    from wazuh_cluster.integrity.installed import Installed
     from wazuh_cluster.integrity.manifest import Manifest
     from wazuh_cluster.integrity.pack import PackSource
     from wazuh_cluster.integrity.plan import Plan
@@ -309,6 +310,7 @@ class ITree(Interface):
         previous: Snapshot | None = None,
         algorithm: str | None = None,
         carryLinks: bool = True,
+        installed: Installed | None = None,
     ) -> Slices[Snapshot]:
         """
         Look at all files; only those whose status changed since C{previous}, a
@@ -316,6 +318,7 @@ class ITree(Interface):
 
         @param carryLinks: whether links to regular files are carried by
             content, as on a master; a worker holds them all.
+        @param installed: what was installed since C{previous}.
         """
 
     def compare(

@@ -12,6 +12,7 @@ from wazuh_cluster.integrity.filesystem import RealFileSystem
 from wazuh_cluster.integrity.folders import Owner
 from wazuh_cluster.integrity.holds import Hold, Holds, agentsHold, findHolds
 from wazuh_cluster.integrity.install import Outcome
+from wazuh_cluster.integrity.installed import Installed
 from wazuh_cluster.integrity.items import WAZUH_ITEMS, Item, Items
 from wazuh_cluster.integrity.manifest import (
     DIGEST_SIZES,
@@ -37,6 +38,7 @@ __all__ = [
     "Hold",
     "Holds",
     "IPackSink",
+    "Installed",
     "Item",
     "Items",
     "Manifest",

@@ -23,6 +23,7 @@ from wazuh_cluster.interfaces import Slices
 
 #: How many entries are compared between two yields.
 _STEP = 8192
+_SURPLUS_STEP = 2048
 
 
 @frozen
@@ -110,7 +111,7 @@ def compare(
     extraValid: list[bytes] = []
     inTheWay: list[bytes] = []
     for steps, path in enumerate(surplus):
-        if steps % _STEP == 0:
+        if steps % _SURPLUS_STEP == 0:
             yield
         if place.isHeld(path):
             continue
@@ -123,6 +124,7 @@ def compare(
             extraValid.append(path)
         else:
             extra.append(path)
+    yield
     for held in ours.held:
         if held.path.endswith(b"/") or place.isHeld(held.path):
             continue

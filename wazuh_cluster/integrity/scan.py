@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from heapq import merge
 
 from wazuh_cluster.errors import HomeError
+from wazuh_cluster.integrity.installed import Installed
 from wazuh_cluster.integrity.items import LOCAL_PATHS, Item, Items
 from wazuh_cluster.integrity.manifest import newHash
 from wazuh_cluster.integrity.paths import pathFault
@@ -84,6 +85,7 @@ def scan(
     wallClock: Callable[[], float],
     followInto: Sequence[bytes] = (),
     carryLinks: bool = True,
+    installed: Installed | None = None,
 ) -> Slices[Snapshot]:
     """
     Look at every file of the items, in slices.
@@ -101,6 +103,8 @@ def scan(
     @param followInto: folders, absolute, into which a link may lead.
     @param carryLinks: whether links to regular files are carried by content;
         if not, every link is held.
+    @param installed: what was installed since C{previous}, by the same
+        algorithm; it is read by the scan after this one.
 
     @raise HomeError: if the home cannot be opened.
     @raise OSError: if the system has run out of files or memory, which says
@@ -117,6 +121,8 @@ def scan(
     walk = _Walk(fileSystem, home, items, algorithm, previous, wallClock)
     if carryLinks:
         walk.allowed = linkTargets(home, items, followInto)
+    if installed is not None and installed.manifest.algorithm == algorithm:
+        walk.installed = installed
     for item in items:
         yield from walk.item(item)
     return walk.builder.build(
@@ -159,6 +165,7 @@ class _Walk:
         self._old = 0
         self._seen = 0
         self.allowed: tuple[bytes, ...] = ()
+        self.installed: Installed | None = None
         self.builder = SnapshotBuilder(algorithm, previous)
         self.held: list[HeldPath] = []
         self.folders: list[bytes] = []
@@ -248,8 +255,8 @@ class _Walk:
                 continue
             path = prefix + name
             if stat.S_ISREG(status[0]):
-                if (everything or item.matches(name)) and not self._isSame(path, status):
-                    yield from self._regular(folder, name, path)
+                if everything or item.matches(name):
+                    yield from self._regular(folder, name, path, status)
             else:
                 yield from self._irregular(folder, item, name, path, status)
 
@@ -281,8 +288,8 @@ class _Walk:
             return
         if not stat.S_ISREG(status[0]):
             yield from self._irregular(folder, item, name, path, status)
-        elif not self._isSame(path, status):
-            yield from self._regular(folder, name, path)
+        else:
+            yield from self._regular(folder, name, path, status)
 
     def _irregular(
         self, folder: IFolder, item: Item, name: bytes, path: bytes, status: FileStat
@@ -323,9 +330,14 @@ class _Walk:
         finally:
             file.close()
 
-    def _regular(self, folder: IFolder, name: bytes, path: bytes) -> Slices[None]:
-        if self._cannotTravel(path):
+    def _regular(self, folder: IFolder, name: bytes, path: bytes, status: FileStat) -> Slices[None]:
+        if self._isSame(path, status) or self._cannotTravel(path):
             return
+        if self.installed is not None:
+            digest = self.installed.digest(path, status)
+            if digest is not None:
+                self.builder.add(path, status.size, digest, status, False)
+                return
         try:
             file = folder.openRead(name)
         except OSError as error:

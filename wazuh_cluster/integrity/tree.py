@@ -17,6 +17,7 @@ from wazuh_cluster.integrity.compare import Comparison, compare, findMends
 from wazuh_cluster.integrity.filesystem import RealFileSystem
 from wazuh_cluster.integrity.folders import CarriedFiles, Folders, Owner, joined, makeWay
 from wazuh_cluster.integrity.install import Outcome, install
+from wazuh_cluster.integrity.installed import Installed
 from wazuh_cluster.integrity.items import WAZUH_ITEMS, Items
 from wazuh_cluster.integrity.manifest import DIGEST_SIZES, Manifest
 from wazuh_cluster.integrity.pack import PackSource
@@ -89,6 +90,7 @@ class DirectoryTree:
         previous: Snapshot | None = None,
         algorithm: str | None = None,
         carryLinks: bool = True,
+        installed: Installed | None = None,
     ) -> Slices[Snapshot]:
         """
         See L{ITree.scan}.
@@ -102,6 +104,7 @@ class DirectoryTree:
             self._wallClock,
             self._followInto,
             carryLinks,
+            installed,
         )
 
     def compare(

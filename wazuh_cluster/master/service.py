@@ -32,6 +32,9 @@ from wazuh_cluster.trust import ClusterKey
 #: Seconds between two scans.
 INTERVAL = 8.0
 
+#: After how many seconds a scan is reported as hung; the first one reads all.
+HUNG_AFTER = 900.0
+
 #: Threads in which files are read for workers.
 PACK_RUNNERS = 2
 
@@ -106,6 +109,7 @@ class MasterService(MultiService):
             self._recalculate,
             reactor,
             Journal(LOCAL_INTEGRITY),
+            hungAfter=HUNG_AFTER,
         )
         self.checkKeepAlives = Periodic(
             "Check keep-alives",

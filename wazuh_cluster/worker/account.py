@@ -9,6 +9,7 @@ from wazuh_cluster.integrity import Holds, Outcome, Plan
 from wazuh_cluster.journal import Journal
 from wazuh_cluster.model import Generation, SyncReport
 from wazuh_cluster.protocol import Peer, ReportIntegrity
+from wazuh_cluster.worker.fetch import Progress
 
 #: Failures that are told to the master, and that are logged, one line each.
 _TOLD = 200
@@ -95,6 +96,19 @@ class Account:
         self._failures, self._holds = failures, held
         self._reached = report.generation if reached else None
         return new
+
+    def sayProgress(self, progress: Progress) -> None:
+        """
+        How far a fetch that takes long has come.
+        """
+        self._log.info(
+            "Received {done} of {files} files, {size} of {total} bytes ({percent}%).",
+            done=progress.filesDone,
+            files=progress.files,
+            size=progress.bytesDone,
+            total=progress.bytes,
+            percent=100 * progress.bytesDone // max(1, progress.bytes),
+        )
 
     def _sayProblems(
         self, report: SyncReport, outcome: Outcome, failures: frozenset[tuple[bytes, str]]

@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterable
 
 from attrs import define, evolve
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.python.failure import Failure
 
 from wazuh_cluster.errors import ClusterError, LinkClosed, NoSuchGeneration
 from wazuh_cluster.integrity import (
     Comparison,
     Hold,
     Holds,
+    Installed,
     Manifest,
     Outcome,
     Owner,
@@ -34,6 +37,9 @@ from wazuh_cluster.worker.account import Account, describeCounts, describeOutcom
 from wazuh_cluster.worker.fetch import Fetcher, Progress
 from wazuh_cluster.worker.memory import Applied, WorkerMemory
 
+#: Seconds between two lines about a fetch that takes long.
+PROGRESS_INTERVAL = 10.0
+
 
 @define
 class _Link:
@@ -50,6 +56,7 @@ class IntegrityThread:
     """
     One worker's integrity, over all its links.
 
+    @ivar snapshot: the last look at the worker's own files.
     @ivar applied: the last manifest that was applied, and its generation.
     @ivar progress: of the fetch that is under way, or was last.
     @ivar holds: what is held back now.
@@ -84,7 +91,7 @@ class IntegrityThread:
         self._owner: Owner | None = None
         self._staging: Staging
         self._algorithm = tree.algorithm
-        self._snapshot: Snapshot | None = None
+        self.snapshot: Snapshot | None = None
         self._gone: frozenset[bytes] = frozenset()
         self._pending: frozenset[bytes] = frozenset()
         self._keptHolds: frozenset[str] | None = None
@@ -176,12 +183,12 @@ class IntegrityThread:
         if self._restart.clearIfRestarted(self._wazuhStarts()):
             self._sync.info("Wazuh was restarted: no restart is due any more.")
 
-    async def _scan(self) -> Snapshot:
-        previous = self._snapshot
+    async def _scan(self, installed: Installed | None = None) -> Snapshot:
+        previous = self.snapshot
         if previous is not None and previous.manifest.algorithm != self._algorithm:
             previous = None
-        self._snapshot = snapshot = await self._runner.run(
-            self._tree.scan(previous, self._algorithm, False)
+        self.snapshot = snapshot = await self._runner.run(
+            self._tree.scan(previous, self._algorithm, False, installed)
         )
         return snapshot
 
@@ -259,7 +266,8 @@ class IntegrityThread:
         outcome = Outcome()
         if plan:
             outcome = await self._runner.run(self._tree.install(plan, self._staging, failures))
-            snapshot = await self._scan()
+            changed = frozenset((*outcome.created, *outcome.updated))
+            snapshot = await self._scan(Installed(manifest, changed, self._tree.items))
         self.holds = holds
         self._pending = frozenset(comparison.extraValid)
         self.applied = Applied(generation, manifest)
@@ -292,7 +300,24 @@ class IntegrityThread:
         self.progress = Progress(len(contents), sum(plan.manifest.sizes[i] for i in contents))
         if not contents:
             return {}
-        return await link.fetcher.contents(self._staging, plan.manifest, contents, self.progress)
+        saying = LoopingCall(lambda: self.sayProgress(self.progress))
+        saying.clock = self._clock
+        saying.start(PROGRESS_INTERVAL, now=False).addErrback(self._bug)
+        try:
+            return await link.fetcher.contents(
+                self._staging, plan.manifest, contents, self.progress
+            )
+        finally:
+            saying.stop()
+
+    def sayProgress(self, progress: Progress) -> None:
+        """
+        Write to the log how far a fetch has come.
+        """
+        self._account.sayProgress(progress)
+
+    def _bug(self, failure: Failure) -> None:
+        self._sync.failure("The progress could not be said: this is a bug.", failure)
 
     def _agentsHold(self, plan: Plan) -> Slices[Hold | None]:
         """

@@ -44,6 +44,10 @@ from wazuh_cluster.worker.observers import Observers
 #: Seconds between two looks at the integrity.
 INTERVAL = 9.0
 
+#: After how many seconds a run of the integrity thread is reported as hung; one
+#: that fetches says how far it is long before.
+HUNG_AFTER = 900.0
+
 #: From the first wait to the longest, in seconds. A master that was away for
 #: some seconds has its workers back within 5 s.
 FIRST_DELAY = 0.5
@@ -273,6 +277,7 @@ class WorkerService(Service):
                 self.integrity.run,
                 self._reactor,
                 Journal(INTEGRITY_SYNC),
+                hungAfter=HUNG_AFTER,
             ),
         ):
             thread.setServiceParent(self._threads)
