@@ -15,7 +15,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
-from wazuh_cluster.errors import ClusterError, Stopped
+from wazuh_cluster.errors import Stopped
+from wazuh_cluster.failures import Failures
 from wazuh_cluster.journal import Journal
 from wazuh_cluster.model import RunRecord
 
@@ -58,6 +59,7 @@ class Periodic(Service):
         self.hungAfter = max(60.0, 10 * interval) if hungAfter is None else hungAfter
         self.stopTimeout = stopTimeout
         self.record = RunRecord()
+        self._failures = Failures(name, clock, journal)
         self._function = function
         self._clock = clock
         self._journal = journal
@@ -212,6 +214,7 @@ class Periodic(Service):
         return result
 
     def _succeeded(self, result: Any) -> None:
+        self._failures.succeeded()
         self.record.failure = None
         self.record.result = result if isinstance(result, str) else None
 
@@ -221,13 +224,7 @@ class Periodic(Service):
             self.record.failure = "stopped before its end"
             return
         self.record.failures += 1
-        self.record.failure = _oneLine(failure)
-        if failure.check(ClusterError):
-            self._journal.error(
-                "{thread} failed: {reason}", thread=self.name, reason=self.record.failure
-            )
-        else:
-            self._journal.failure("{thread} failed", failure, thread=self.name)
+        self.record.failure = self._failures.failed(failure)
 
     def _ended(self, _: None) -> None:
         wasHung = self.hung
@@ -297,11 +294,3 @@ def _checked(interval: float) -> float:
 def _cancelCall(result: None, call: IDelayedCall) -> None:
     if call.active():
         call.cancel()
-
-
-def _oneLine(failure: Failure) -> str:
-    text = " ".join(str(failure.value).split())
-    if failure.check(ClusterError) and text:
-        return text
-    kind = type(failure.value).__name__
-    return f"{kind}: {text}" if text else kind
