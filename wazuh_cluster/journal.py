@@ -60,6 +60,8 @@ class Journal(Logger):
         """
         kwargs.setdefault("clusterTag", self.tag)
         kwargs.setdefault("clusterTask", self.task)
+        # What other observers, such as twistd's, show in brackets.
+        kwargs.setdefault("log_system", f"{self.tag or NAMESPACE} {self.task}#{level.name}")
         super().emit(level, format, **kwargs)
 
     def bound(self, tag: str | None) -> Journal:

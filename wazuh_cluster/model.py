@@ -131,6 +131,7 @@ class SyncReport:
     @ivar inPlace: files that had to be written in place, because they are
         mounted by themselves.
     @ivar received: bytes of file content that came over the link.
+    @ivar staged: bytes of it that were here from an attempt before.
     @ivar seconds: how long it all took, by the node's monotonic clock.
     """
 
@@ -142,6 +143,7 @@ class SyncReport:
     failed: Mapping[bytes, str] = Factory(dict)
     inPlace: tuple[bytes, ...] = ()
     received: int = 0
+    staged: int = 0
     seconds: float = 0.0
 
 

@@ -152,7 +152,7 @@ class NodeService(MultiService):
 
         def stopLog(result: object) -> object:
             globalLogPublisher.removeObserver(self._log)
-            self._log.stop()
+            self._log.stop(0.7)
             return result
 
         return stopped.addBoth(stopLog)

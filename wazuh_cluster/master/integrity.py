@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.python.failure import Failure
 
-from wazuh_cluster.errors import ClusterError, ProtocolViolation, TransferAborted
+from wazuh_cluster.errors import ClusterError, LinkClosed, ProtocolViolation, TransferAborted
 from wazuh_cluster.integrity import DIGEST_SIZES, Snapshot, Wants, WantsDecoder
 from wazuh_cluster.interfaces import IRunner, ITree
 from wazuh_cluster.journal import INTEGRITY_CHECK, INTEGRITY_SYNC, LOCAL_INTEGRITY, Journal
@@ -132,9 +132,10 @@ class MasterIntegrity:
         wanted.addCallbacks(opened, later.fail).addErrback(later.fail)
 
     def _transferFailed(self, failure: Failure, session: Session) -> None:
-        session.log.forTask(INTEGRITY_SYNC).info(
-            "A transfer to the worker ended early: {reason}", reason=failure.getErrorMessage()
-        )
+        log = session.log.forTask(INTEGRITY_SYNC)
+        # The link's end is told by who sees it.
+        say = log.debug if failure.check(LinkClosed) or not session.peer.live else log.info
+        say("A transfer to the worker ended early: {reason}", reason=failure.getErrorMessage())
 
     def report(self, session: Session, report: dict[str, Any]) -> None:
         """
@@ -148,11 +149,14 @@ class MasterIntegrity:
         failures = report["failures"].splitlines()[:200]
         status.failed = dict(_failure(line) for line in failures)
         log.info(
-            "Finished in {seconds:.3f}s. {counts}. Generation {generation}{state}.",
+            "Finished in {seconds:.3f}s. {counts}. {received} bytes sent, {failed} files failed. "
+            "{state} generation {generation}.",
             seconds=report["milliseconds"] / 1000,
             counts=report["counts"],
             generation=generation.describe(),
-            state="" if report["root"] == report["generation"] else ", not reached yet",
+            received=report["received"],
+            failed=report["failed"],
+            state="Now at" if report["root"] == report["generation"] else "Not yet at",
         )
         if report["failed"]:
             log.warn(

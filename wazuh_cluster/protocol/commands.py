@@ -237,7 +237,8 @@ class ReportIntegrity(FromWorker):
     """
     What I applied of a generation, and what I could not, and why.
 
-    Sent by: worker. C{root} is what its files have become; C{failures} is a
+    Sent by: worker. C{root} is what its files have become; C{received} counts
+    the bytes of content that came over the link; C{failures} is a
     text of at most 200 lines C{path: reason}, C{failed} their true number.
     """
 
@@ -248,6 +249,7 @@ class ReportIntegrity(FromWorker):
         (b"root", Octets(*_ROOT)),
         (b"counts", Text(256)),
         (b"milliseconds", Whole()),
+        (b"received", Whole()),
         (b"failed", Whole()),
         (b"failures", Text(32_000)),
     ]

@@ -148,7 +148,7 @@ class Peer(amp.BinaryBoxProtocol, amp.BoxDispatcher):
 
     def close(self) -> None:
         """
-        End the link after what was written, or by force after a second.
+        End the link after what was written, or by force after half a second.
         """
         if self._closed is None and self._closing is None and self.transport is not None:
             self._closing = LinkClosed("closed by this node")
@@ -157,7 +157,7 @@ class Peer(amp.BinaryBoxProtocol, amp.BoxDispatcher):
             # With a producer, losing a connection waits for its end.
             self.transport.unregisterProducer()
             self.transport.loseConnection()
-            force = self.clock.callLater(1.0, self.transport.abortConnection)
+            force = self.clock.callLater(0.5, self.transport.abortConnection)
             self.whenClosed().addCallback(lambda _: force.cancel() if force.active() else None)
 
     def whenClosed(self) -> Deferred[BaseException]:

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from wazuh_cluster.failures import oneLine
 from wazuh_cluster.interfaces import IRunner
 from wazuh_cluster.journal import MAIN, Journal
 from wazuh_cluster.protocol.interfaces import ISink, ISource
@@ -197,4 +198,4 @@ class RunnerSink:
 def _closeFailed(failure: Failure) -> None:
     # The runner was stopped, or a file that is not wanted any more could not
     # be closed: nothing depends on it.
-    _log.debug("Not closed: {reason}", reason=failure.getErrorMessage())
+    _log.debug("Not closed: {reason}", reason=oneLine(failure))

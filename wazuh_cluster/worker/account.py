@@ -27,7 +27,7 @@ def describeCounts(plan: Plan) -> str:
 
 
 def describeOutcome(
-    generation: Generation, outcome: Outcome, received: int, seconds: float
+    generation: Generation, outcome: Outcome, progress: Progress, seconds: float
 ) -> SyncReport:
     """
     What was done, as a report.
@@ -40,7 +40,8 @@ def describeOutcome(
         outcome.deleted,
         dict(outcome.failed),
         outcome.inPlace,
-        received,
+        progress.bytesDone,
+        progress.bytesStaged,
         seconds,
     )
 
@@ -56,6 +57,26 @@ class Account:
         self._failures: frozenset[tuple[bytes, str]] = frozenset()
         self._holds: frozenset[str] = frozenset()
         self._reached: Generation | None = None
+
+    def starting(self, counts: str, fetching: bool) -> None:
+        """
+        An installation begins.
+
+        @param fetching: whether it may take a while.
+        """
+        say = self._log.info if fetching else self._log.debug
+        say("Starting. {counts}.", counts=counts)
+
+    def sayRestart(self, paths: tuple[bytes, ...]) -> None:
+        """
+        Files changed that Wazuh reads only when it starts.
+        """
+        self._log.info(
+            "A restart of Wazuh is due: {count} rules, decoders or lists changed ({path}{more}).",
+            count=len(paths),
+            path=_shown(paths[0]),
+            more=", …" if len(paths) > 1 else "",
+        )
 
     def say(
         self, report: SyncReport, outcome: Outcome, holds: Holds, reached: bool, counts: str
@@ -74,12 +95,14 @@ class Account:
         new = changed or arrived or failures != self._failures or held != self._holds
         if changed or failures - self._failures:
             self._log.info(
-                "Finished in {seconds:.3f}s. {counts} | Files to mend: {mended}. {received} "
-                "bytes received, {failed} files failed. {state} generation {generation}.",
+                "Finished in {seconds:.3f}s. {counts} | Files to mend: {mended}. {received} bytes "
+                "received, {staged} were here already, {failed} files failed. {state} "
+                "generation {generation}.",
                 seconds=report.seconds,
                 counts=counts,
                 mended=len(report.restamped),
                 received=report.received,
+                staged=report.staged,
                 failed=len(report.failed),
                 state="Now at" if reached else "Not yet at",
                 generation=report.generation.describe(),
@@ -107,7 +130,7 @@ class Account:
             files=progress.files,
             size=progress.bytesDone,
             total=progress.bytes,
-            percent=100 * progress.bytesDone // max(1, progress.bytes),
+            percent=100 * (progress.bytesDone + progress.bytesStaged) // max(1, progress.bytes),
         )
 
     def _sayProblems(
@@ -147,6 +170,7 @@ class Account:
             root=root,
             counts=counts,
             milliseconds=int(report.seconds * 1000),
+            received=report.received,
             failed=len(report.failed),
             failures="\n".join(lines)[:30_000],
         )

@@ -53,12 +53,14 @@ class Progress:
     @ivar bytes: how many bytes that is.
     @ivar filesDone: how many came in whole.
     @ivar bytesDone: how many bytes came.
+    @ivar bytesStaged: how many of the bytes were here already.
     """
 
     files: int = 0
     bytes: int = 0
     filesDone: int = 0
     bytesDone: int = 0
+    bytesStaged: int = 0
 
 
 class PackDecoder:
@@ -149,8 +151,10 @@ class Fetcher:
         async def lane() -> None:
             for batch in batches:
                 needed = await self._runner.run(staging.needed(manifest, batch))
-                skipped = len(batch) - len(needed.indexes)
-                progress.filesDone += skipped
+                progress.filesDone += len(batch) - len(needed.indexes)
+                progress.bytesStaged += _sizeOf(manifest, batch)
+                progress.bytesStaged -= _sizeOf(manifest, needed.indexes)
+                progress.bytesStaged += sum(want.offset for want in needed.wants)
                 if needed.indexes:
                     receiver = await self._pack(staging, manifest, needed, progress)
                     failures.update(receiver.failures)
@@ -230,6 +234,10 @@ def _batches(manifest: Manifest, indexes: list[int]) -> Iterator[array[int]]:
         size += length
     if batch:
         yield batch
+
+
+def _sizeOf(manifest: Manifest, indexes: array[int]) -> int:
+    return sum(manifest.sizes[index] for index in indexes)
 
 
 def _firstError(error: Exception) -> BaseException:

@@ -257,7 +257,7 @@ class IntegrityThread:
         plan = makePlan(comparison, holds, manifest, self._owner)
         counts = describeCounts(plan)
         if plan.contents or plan.delete or plan.clear:
-            self._sync.debug("Starting. {counts}.", counts=counts)
+            self._account.starting(counts, bool(plan.contents))
         failures = await self._fetch(link, plan)
         agents = await self._runner.run(self._agentsHold(plan))
         if agents is not None and agents.id not in released:
@@ -282,7 +282,7 @@ class IntegrityThread:
         report = describeOutcome(
             generation,
             outcome,
-            self.progress.bytesDone if plan.contents else 0,
+            self.progress,
             self._clock.seconds() - started,
         )
         reached = root == generation.root
@@ -366,6 +366,7 @@ class IntegrityThread:
             self._gone = gone
         if outcome.restart:
             await self._runner.call(self._restart.add, outcome.restart, self._wallClock())
+            self._account.sayRestart(outcome.restart)
         ids = frozenset(hold.id for hold in holds.all)
         if ids != self._keptHolds:
             await self._runner.call(self._memory.saveHolds, holds.all)
