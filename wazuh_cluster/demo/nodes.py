@@ -38,7 +38,7 @@ class DemoFailed(ClusterError):
 
 class IProcess(Protocol):
     """
-    What is needed of a L{subprocess.Popen}.
+    What is needed of a C{subprocess.Popen}.
     """
 
     @property
