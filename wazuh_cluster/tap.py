@@ -26,6 +26,7 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import LogLevel, globalLogPublisher
 from twisted.python import usage
 
+from wazuh_cluster import memory
 from wazuh_cluster.config import Config, loadConfig
 from wazuh_cluster.errors import BadInput, HomeError
 from wazuh_cluster.home import Home, addWorkingFolders, checkHome, chooseOwner
@@ -33,6 +34,7 @@ from wazuh_cluster.integrity import DirectoryTree
 from wazuh_cluster.journal import MAIN, Journal
 from wazuh_cluster.log import ClusterLog
 from wazuh_cluster.model import MASTER, NodeName
+from wazuh_cluster.periodic import Periodic
 from wazuh_cluster.scripts.homeoptions import defaultHome
 from wazuh_cluster.settings import Settings, loadSettings
 from wazuh_cluster.trust import ClusterKey
@@ -94,6 +96,14 @@ class NodeService(MultiService):
         self._background = background
         self._journal = Journal(MAIN)
         node.setServiceParent(self)
+        Periodic(
+            "Memory",
+            memory.INTERVAL,
+            memory.Housekeeper().look,
+            _theReactor(),
+            self._journal,
+            now=False,
+        ).setServiceParent(self)
 
     def privilegedStartService(self) -> None:
         """
@@ -114,6 +124,7 @@ class NodeService(MultiService):
         Start the log and the node.
         """
         reactor = _theReactor()
+        memory.tuneAllocator()
         self._log.start()
         signal.signal(
             signal.SIGHUP,

@@ -161,8 +161,9 @@ class MasterNode:
         if isinstance(why, PassedBy):
             self._log.debug("{reason}.", reason=reason)
             return
+        # Not by the text, in which the port is another each time.
         self._repeated(
-            f"{address} {reason}",
+            f"{address} {type(why).__name__}",
             "A connection from {address} ended before it joined: {reason}",
             address=address,
             reason=reason,

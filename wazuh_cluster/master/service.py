@@ -19,6 +19,7 @@ from wazuh_cluster.home import homeId
 from wazuh_cluster.integrity import Snapshot
 from wazuh_cluster.interfaces import IClusterTrust, IRunner, IState, ITree
 from wazuh_cluster.journal import KEEP_ALIVE, LOCAL_INTEGRITY, MAIN, Journal
+from wazuh_cluster.master.doorstep import DoorstepFactory
 from wazuh_cluster.master.generations import Generations
 from wazuh_cluster.master.integrity import MasterIntegrity
 from wazuh_cluster.master.listener import SessionFactory
@@ -102,6 +103,7 @@ class MasterService(MultiService):
         self._port: IListeningPort | None = None
         self._portFailure: Failure | None = None
         self._portWaiters: list[Deferred[IListeningPort]] = []
+        self._doorsteps: DoorstepFactory | None = None
         self._factory = SessionFactory(self._session, self._limits)
         self.fileIntegrity = Periodic(
             "File integrity",
@@ -191,6 +193,8 @@ class MasterService(MultiService):
         elif listening is not None:
             listening.cancel()
         await maybeDeferred(super().stopService)
+        if self._doorsteps is not None:
+            self._doorsteps.closeAll()
         self._factory.closeAll()
         for session in self._factory.sessions:
             await session.peer.whenClosed()
@@ -206,9 +210,12 @@ class MasterService(MultiService):
         return Deferred.fromCoroutine(self._stop())
 
     def _listen(self) -> None:
-        factory = self._trust.wrapServer(self._factory, self._reactor)
+        sessions = self._trust.wrapServer(self._factory, self._reactor)
+        self._doorsteps = DoorstepFactory(sessions, self._reactor, self._limits, self._strangerLeft)
         self._portFailure = None
-        self._listening = self._endpoint.listen(factory).addCallbacks(self._opened, self._notOpened)
+        self._listening = self._endpoint.listen(self._doorsteps).addCallbacks(
+            self._opened, self._notOpened
+        )
         self._raisePortFailure()
 
     def _raisePortFailure(self) -> None:
@@ -243,6 +250,10 @@ class MasterService(MultiService):
             self._tree, generations, self._packRunners, self._limits, node.roster
         )
         return node
+
+    def _strangerLeft(self, address: str, why: Exception) -> None:
+        if self._node is not None:
+            self._node.strangerLeft(address, why)
 
     def _session(self) -> Session:
         return Session(

@@ -37,9 +37,11 @@ class Limits:
     @ivar wantedBytes: size of a list of wanted files.
     @ivar manifestFiles: files of a manifest.
     @ivar manifestBytes: size of a manifest on the wire.
-    @ivar greeting: connections that have not said Hello yet, on the whole
-        listener; beyond it the oldest is closed.
-    @ivar greetingPerAddress: the same for one address.
+    @ivar greeting: connections that have said nothing yet, and likewise those
+        that said something but not Hello, on the whole listener; beyond it
+        the one that waits longest is closed.
+    @ivar greetingPerAddress: connections from one address that said something
+        but not Hello.
     """
 
     boxKeys: int = 16
@@ -57,5 +59,5 @@ class Limits:
     wantedBytes: int = 8 * 1024 * 1024
     manifestFiles: int = 500_000
     manifestBytes: int = 64 * 1024 * 1024
-    greeting: int = 1024
-    greetingPerAddress: int = 512
+    greeting: int = 512
+    greetingPerAddress: int = 256

@@ -238,6 +238,9 @@ class Peer(amp.BinaryBoxProtocol, amp.BoxDispatcher):
         explained = isinstance(reason.value, ClusterError)
         if self._closing is not None and (self._admitted or not explained):
             reason = Failure(self._closing)
+        # The frames of a violation would keep what they read.
+        if reason.value is not None:
+            reason.value.__traceback__ = None
         self._closed = why = reason.value or LinkClosed("the connection was lost")
         super().connectionLost(reason)
         self.transport = None

@@ -210,6 +210,9 @@ def _because(error: ClusterError, reason: Failure) -> Failure:
     """
     if error is not reason.value:
         error.__cause__ = reason.value
+    # Its frames would keep the whole connection, some 100 KiB, until the next
+    # full garbage collection: strangers come by the thousand.
+    reason.cleanFailure()
     return Failure(error)
 
 

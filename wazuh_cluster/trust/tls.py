@@ -42,6 +42,8 @@ def makeContext(credentials: Credentials) -> SSL.Context:
     # still sends after a handshake resume nothing.
     context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    # A link at rest keeps no buffers.
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     context.use_certificate(credentials.certificate)
     context.use_privatekey(credentials.privateKey)
     context.check_privatekey()

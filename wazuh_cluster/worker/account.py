@@ -56,6 +56,7 @@ class Account:
         self._home = home
         self._failures: frozenset[tuple[bytes, str]] = frozenset()
         self._holds: frozenset[str] = frozenset()
+        self._started: str | None = None
         self._reached: Generation | None = None
 
     def starting(self, counts: str, fetching: bool) -> None:
@@ -64,8 +65,10 @@ class Account:
 
         @param fetching: whether it may take a while.
         """
-        say = self._log.info if fetching else self._log.debug
+        # What is tried again and again is said once.
+        say = self._log.info if fetching and counts != self._started else self._log.debug
         say("Starting. {counts}.", counts=counts)
+        self._started = counts
 
     def sayRestart(self, paths: tuple[bytes, ...]) -> None:
         """
@@ -116,7 +119,7 @@ class Account:
                     home=_shown(self._home),
                     id=hold.id,
                 )
-        self._failures, self._holds = failures, held
+        self._failures, self._holds, self._started = failures, held, None
         self._reached = report.generation if reached else None
         return new
 
