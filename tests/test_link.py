@@ -54,6 +54,7 @@ class Owner:
         return await greeting
 
     def linkUp(self, peer: Peer, master: MasterInfo) -> None:
+        peer.admit()
         self.story.append("up")
 
     def linkDown(self, reason: Failure, joined: bool, delay: float) -> None:
@@ -176,9 +177,22 @@ class LinkTests(SynchronousTestCase):
         self.clock.advance(0)
         self.handshake()
         self.owner.greetings[-1].callback(INFO)
+        self.clock.advance(10)
         self.network.cut("worker")
         self.assertEqual(("down", "ConnectionLost", True, 2.0), self.owner.story[-1])
         self.assertStops()
+
+    def test_shortLinks(self) -> None:
+        """
+        Links that end as soon as they are there come further apart too.
+        """
+        self.join()
+        self.network.cut("worker")
+        self.clock.pump([2, 0])
+        self.handshake()
+        self.owner.greetings[-1].callback(INFO)
+        self.network.cut("worker")
+        self.assertEqual([2.0, 4.0], [each[3] for each in self.owner.story if each != "up"])
 
     def test_refused(self) -> None:
         """

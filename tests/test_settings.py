@@ -39,9 +39,6 @@ folders = /srv/rules
 [limits]
 window = 65536
 stall-timeout = 4.5
-
-[master]
-admin-workers = w1, w2 w3
 """
 
 
@@ -77,7 +74,6 @@ class ReadSettingsTests(SynchronousTestCase):
         self.assertEqual(("sha256", 2.5), (found.algorithm, found.interval))
         self.assertEqual(("/srv/rules", "/mnt/my lists"), found.followedFolders)
         self.assertEqual(evolve(Limits(), window=65536, stallTimeout=4.5), found.limits)
-        self.assertEqual(("w1", "w2", "w3"), found.adminWorkers)
         self.assertEqual(
             {
                 *WAZUH_ITEMS,
@@ -137,7 +133,6 @@ class ReadSettingsTests(SynchronousTestCase):
             ("follow", "folders = srv", "absolute paths"),
             ("follow", "folders = /srv/../etc", "absolute paths"),
             ("follow", "folders = /", "absolute paths"),
-            ("master", "admin-workers = w/1", "cannot be a node name"),
             ("item a", "path = etc/a\nmode = 0662", "lets everybody write"),
             ("item a", "path = etc/a\nmode = rw", "octal"),
             ("item a", "path = etc/a\nnames = a/b", "patterns"),

@@ -94,6 +94,7 @@ class IFolder(Interface):
     """
 
     device = Attribute("The number of the file system on which it is, an int.")
+    owner = Attribute("The folder's own user and group, two numbers.")
 
     def entries() -> list[tuple[bytes, FileStat]]:
         """

@@ -78,7 +78,9 @@ class DaemonResolver:
         def lookUp() -> None:
             try:
                 found = self._getaddrinfo(hostName, portNumber, 0, socket.SOCK_STREAM)
-            except (OSError, UnicodeError):
+            except Exception:
+                # Whatever it is, the name has no addresses; a missing codec
+                # for international names raises LookupError, for one.
                 found = ()
             self._reactor.callFromThread(resolved, found)
 

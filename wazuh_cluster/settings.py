@@ -19,9 +19,8 @@ from typing import Any, TypeVar, get_type_hints
 from attrs import evolve, field, fields, frozen
 
 from wazuh_cluster.configvalues import parseYesOrNo
-from wazuh_cluster.errors import BadInput, BadName, ConfigError
+from wazuh_cluster.errors import BadInput, ConfigError
 from wazuh_cluster.integrity.items import WAZUH_ITEMS, Item, Items
-from wazuh_cluster.model import checkName
 from wazuh_cluster.protocol.limits import Limits
 
 ALGORITHMS = ("md5", "sha256")
@@ -41,8 +40,6 @@ class Settings:
     @ivar followedFolders: absolute folders; a link in an item may lead to a
         file in one of them.
     @ivar limits: what a peer is allowed.
-    @ivar adminWorkers: the workers whose administrative requests a master
-        carries out.
     """
 
     algorithm: str = "md5"
@@ -50,7 +47,6 @@ class Settings:
     items: Items = WAZUH_ITEMS
     followedFolders: tuple[str, ...] = ()
     limits: Limits = field(factory=Limits)
-    adminWorkers: tuple[str, ...] = ()
 
 
 def loadSettings(path: str) -> Settings:
@@ -89,10 +85,9 @@ def readSettings(text: str, where: str) -> Settings:
     follow = _Section(sections, where, "follow", ("folders",))
     limitTypes = get_type_hints(Limits)
     limits = _Section(sections, where, "limits", tuple(a.name for a in fields(Limits)))
-    master = _Section(sections, where, "master", ("admin-workers",))
     items = [name for name in sections if name.startswith(_ITEM)]
     for name in sections:
-        known = ("integrity", "follow", "limits", "master")
+        known = ("integrity", "follow", "limits")
         if name not in known and name not in items:
             raise ConfigError(
                 f"there is no section [{name}]",
@@ -108,7 +103,6 @@ def readSettings(text: str, where: str) -> Settings:
         items=_allItems([_item(sections, where, name) for name in items], where),
         followedFolders=follow.get("folders", _folders, ()),
         limits=evolve(Limits(), **numbers),
-        adminWorkers=master.get("admin-workers", _nodeNames, ()),
     )
 
 
@@ -243,16 +237,6 @@ def _folders(text: str, where: str) -> tuple[str, ...]:
                 "write absolute paths without '..', and not all of '/'",
             )
     return tuple(found)
-
-
-def _nodeNames(text: str, where: str) -> tuple[str, ...]:
-    names = _list(text)
-    for name in names:
-        try:
-            checkName(name)
-        except BadName as error:
-            raise ConfigError(str(error), where, "write node names, separated by commas") from None
-    return tuple(names)
 
 
 def _item(sections: Mapping[str, Mapping[str, str]], where: str, name: str) -> Item:

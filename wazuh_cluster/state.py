@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 from zope.interface import implementer
 
 from wazuh_cluster.errors import StateDamaged
-from wazuh_cluster.interfaces import IFileSystem, IFolder, IState
+from wazuh_cluster.interfaces import IFileSystem, IFolder, IOpenFile, IState
 
 #: The permissions of the files and of their folder.
 FILE_MODE = 0o640
@@ -82,6 +82,7 @@ class DirectoryState:
             try:
                 with closing(folder.create(temporary, FILE_MODE)) as file:
                     file.write(content)
+                    _giveToOwner(file, folder)
                     file.sync()
                 folder.rename(temporary, folder, entry)
             except OSError:
@@ -116,6 +117,17 @@ class DirectoryState:
             folder.makeFolder(name, FOLDER_MODE)
             folder.sync()
         return self._fileSystem.openFolder(path)
+
+
+def _giveToOwner(file: IOpenFile, folder: IFolder) -> None:
+    """
+    What root saves for a daemon that runs as another user is that user's.
+    """
+    status = file.status()
+    if (status.uid, status.gid) != folder.owner:
+        # Others may not, and need not.
+        with suppress(PermissionError):
+            file.setOwner(*folder.owner)
 
 
 def _content(folder: IFolder, name: bytes) -> bytes:

@@ -102,7 +102,6 @@ class NodeService(MultiService):
             memory.Housekeeper().look,
             _theReactor(),
             self._journal,
-            now=False,
         ).setServiceParent(self)
 
     def privilegedStartService(self) -> None:

@@ -129,6 +129,11 @@ class RealFolder:
         return os.fstat(self._descriptor).st_dev
 
     @property
+    def owner(self) -> tuple[int, int]:
+        found = os.fstat(self._descriptor)
+        return found.st_uid, found.st_gid
+
+    @property
     def descriptor(self) -> int:
         """
         For L{RealFileSystem}; -1 once it is closed.

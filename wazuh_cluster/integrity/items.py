@@ -25,6 +25,10 @@ LOCAL_PATHS = (
 )
 
 
+#: Why a path of an item that only one of two nodes has is refused.
+NO_ITEM = "it is in no item here: all nodes need the same [item] in etc/wazuh_cluster.ini"
+
+
 @frozen
 class Item:
     """
@@ -155,7 +159,7 @@ class Items:
             item = self._around(plain)
             if item is not None:
                 return item
-            fault = "it is in no item"
+            fault = NO_ITEM
         raise HostilePath(path, fault)
 
     def _around(self, path: bytes) -> Item | None:
@@ -177,7 +181,7 @@ class Items:
             return fault
         item = self._around(path)
         if item is None:
-            return "it is in no item"
+            return NO_ITEM
         if item.isFile != (len(path) == len(item.path)):
             return "it is below a single file" if item.isFile else "it is a folder of items"
         folder, _, name = path.rpartition(b"/")

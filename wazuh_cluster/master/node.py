@@ -16,7 +16,6 @@ from wazuh_cluster.errors import (
     NameInUse,
     NotAWorker,
     PassedBy,
-    ProtocolViolation,
     Refused,
     VersionTooOld,
     WrongCluster,
@@ -88,6 +87,7 @@ class MasterNode:
             )
             await self.roster.claim(session, info)
         except Refused as refusal:
+            session.refusal = refusal
             self._repeated(
                 f"{session.describe()}: {type(refusal).__name__}",
                 "Refused {worker}: {reason}",
@@ -107,9 +107,7 @@ class MasterNode:
         }
 
     def _judge(self, session: Session, hello: dict[str, Any]) -> int:
-        identity = session.identity
-        if session.status is not None or identity is None:
-            raise ProtocolViolation("Hello comes once, after the handshake")
+        identity = session.greeted()
         if hello["role"] != WORKER:
             raise NotAWorker(
                 f"a node of type {hello['role']!r} cannot join: a master does not have a master "
@@ -150,7 +148,7 @@ class MasterNode:
             session.log.info("Left: {reason}.", reason=_line(why))
         elif session.status is not None:
             session.log.info("Replaced: {reason}.", reason=_line(why))
-        else:
+        elif session.refusal is None:
             self.strangerLeft(session.peer.address(), why)
 
     def strangerLeft(self, address: str, why: BaseException) -> None:

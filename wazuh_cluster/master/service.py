@@ -6,15 +6,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamServerEndpoint
-from twisted.protocols.amp import IResponderLocator
+from twisted.protocols.amp import Command, IResponderLocator
 from twisted.python.failure import Failure
 
 from wazuh_cluster import __version__
 from wazuh_cluster.defaults import stateOf, threadRunners, trustOf
+from wazuh_cluster.errors import LinkClosed
 from wazuh_cluster.home import homeId
 from wazuh_cluster.integrity import Snapshot
 from wazuh_cluster.interfaces import IClusterTrust, IRunner, IState, ITree
@@ -145,6 +147,18 @@ class MasterService(MultiService):
         The workers that are joined, by name.
         """
         return [] if self._node is None else self._node.statuses()
+
+    async def call(self, worker: str, command: type[Command], **arguments: Any) -> dict[str, Any]:
+        """
+        Ask a worker a command of one's own.
+
+        @param worker: its node name.
+        @raise LinkClosed: if it is not joined, or its link ends meanwhile.
+        """
+        session = None if self._node is None else self._node.roster.get(worker)
+        if session is None:
+            raise LinkClosed(f"{worker} is not joined")
+        return await session.peer.call(command, **arguments)
 
     def whenListening(self) -> Deferred[IListeningPort]:
         """

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.protocols.amp import IResponderLocator
 
-from wazuh_cluster.errors import ClusterError, IdentityMismatch, ProtocolViolation
+from wazuh_cluster.errors import ClusterError, IdentityMismatch, ProtocolViolation, Refused
 from wazuh_cluster.interfaces import IClusterTrust
 from wazuh_cluster.journal import MAIN, Journal
 from wazuh_cluster.master.locator import MasterLocator
@@ -32,6 +32,7 @@ class Session:
         known.
     @ivar status: what the master knows of the worker; C{None} before it
         joined.
+    @ivar refusal: why it may not join, if that was said.
     """
 
     def __init__(
@@ -49,6 +50,8 @@ class Session:
         self.limits = limits
         self.identity: Identity | None = None
         self.status: NodeStatus | None = None
+        self.refusal: Refused | None = None
+        self._greeted = False
         self.log = Journal(MAIN)
         self.transfers = Transfers(MASTER, clock, limits)
         self.peer = Peer(
@@ -68,6 +71,18 @@ class Session:
         is one of it.
         """
         return self._joined
+
+    def greeted(self) -> Identity:
+        """
+        Hello came.
+
+        @return: who says so.
+        @raise ProtocolViolation: if it came before, or before the handshake.
+        """
+        if self._greeted or self.identity is None:
+            raise ProtocolViolation("Hello comes once, after the handshake")
+        self._greeted = True
+        return self.identity
 
     def joined(self, info: WorkerInfo) -> None:
         """

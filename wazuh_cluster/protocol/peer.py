@@ -106,7 +106,7 @@ class Peer(amp.BinaryBoxProtocol, amp.BoxDispatcher):
         self._stopGreeting()
 
     async def call(
-        self, command: type[ClusterCommand], timeout: float | None = None, **arguments: Any
+        self, command: type[amp.Command], timeout: float | None = None, **arguments: Any
     ) -> dict[str, Any]:
         """
         Ask the peer, and wait for its answer.
@@ -328,7 +328,7 @@ class Peer(amp.BinaryBoxProtocol, amp.BoxDispatcher):
             return amp.AmpBox()
         if asked and failure.check(amp.RemoteAmpError):
             return failure
-        if failure.check(CancelledError) and not self.live:
+        if failure.check(CancelledError, LinkClosed) and not self.live:
             return amp.AmpBox()
         if not failure.check(amp.RemoteAmpError):
             self._log.failure(

@@ -380,6 +380,11 @@ class MemoryFolder:
     def device(self) -> int:
         return self._node.device
 
+    @property
+    def owner(self) -> tuple[int, int]:
+        status = self._node.status()
+        return status.uid, status.gid
+
     def entries(self) -> list[tuple[bytes, FileStat]]:
         self._operate("entries")
         return [(name, node.status()) for name, node in reversed(self._node.children.items())]

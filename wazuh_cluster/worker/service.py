@@ -9,17 +9,18 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from random import uniform
+from typing import Any
 
 from twisted.application.internet import backoffPolicy
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
-from twisted.protocols.amp import IResponderLocator
+from twisted.protocols.amp import Command, IResponderLocator
 from twisted.python.failure import Failure
 
 from wazuh_cluster import __version__
 from wazuh_cluster.defaults import stateOf, threadRunners, trustOf
-from wazuh_cluster.errors import IdentityMismatch, VersionTooOld
+from wazuh_cluster.errors import IdentityMismatch, LinkClosed, VersionTooOld
 from wazuh_cluster.home import Home, homeId
 from wazuh_cluster.interfaces import IClusterTrust, IRunner, IState, ITree, IWorkerObserver
 from wazuh_cluster.journal import INTEGRITY_SYNC, KEEP_ALIVE, MAIN, Journal
@@ -131,6 +132,7 @@ class WorkerService(Service):
             self._observers,
             Home(tree.path).analysisdStarts if wazuhStarts is None else wazuhStarts,
         )
+        self._peer: Peer | None = None
         self._threads = MultiService()
         self._joinWaiters: list[Deferred[MasterInfo]] = []
         self._transfers: dict[Peer, Transfers] = {}
@@ -186,6 +188,16 @@ class WorkerService(Service):
         else:
             self._joinWaiters.append(waiter)
         return waiter
+
+    async def call(self, command: type[Command], **arguments: Any) -> dict[str, Any]:
+        """
+        Ask the master a command of one's own.
+
+        @raise LinkClosed: if there is no link, or it ends meanwhile.
+        """
+        if self._peer is None:
+            raise LinkClosed("there is no link to the master")
+        return await self._peer.call(command, **arguments)
 
     @property
     def threads(self) -> dict[str, Periodic]:
@@ -252,6 +264,7 @@ class WorkerService(Service):
         """
         peer.admit()
         self.master = master
+        self._peer = peer
         self._complaints.over()
         self._log.info(
             "Successfully connected to master. It is {name} at {address}, {software}.",
@@ -291,6 +304,7 @@ class WorkerService(Service):
         See L{wazuh_cluster.worker.link.ILinkOwner}.
         """
         self.master = None
+        self._peer = None
         self._complaints.complain(reason, joined, delay)
         if joined:
             Deferred.fromCoroutine(self._endThreads()).addErrback(self._bug)

@@ -1,0 +1,4 @@
+"""
+Applications for C{twistd --python}: processes that the jobs measure besides
+plain nodes.
+"""

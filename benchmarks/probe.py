@@ -1,0 +1,117 @@
+"""
+What a measured node has besides what it always has: an observer that writes its
+log events to a file with exact times, and checks on demand.
+
+Nothing here changes what a node does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Mapping
+from typing import IO, Any
+
+from twisted.application.service import IService, Service
+from twisted.logger import ILogObserver, LogEvent, Logger, formatEvent
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from wazuh_cluster.model import RunRecord
+from wazuh_cluster.worker import WorkerService
+
+#: Names of environment variables.
+EVENTS = "WAZUH_CLUSTER_BENCHMARK_EVENTS"
+HOME = "WAZUH_CLUSTER_BENCHMARK_HOME"
+ROLE = "WAZUH_CLUSTER_BENCHMARK_ROLE"
+
+#: What makes a checked worker look at its integrity now.
+CHECK_NOW = signal.SIGUSR2
+
+
+@implementer(ILogObserver)
+class EventFile:
+    """
+    Writes each event as one line of JSON: its time in seconds since the epoch,
+    its level and its text.
+    """
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def __call__(self, event: LogEvent) -> None:
+        level = event.get("log_level")
+        text = formatEvent(event)
+        failure = event.get("log_failure")
+        if isinstance(failure, Failure):
+            text += f"\n{failure.getTraceback()}"
+        line = {
+            "time": event["log_time"],
+            "level": None if level is None else level.name,
+            "text": text,
+        }
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+
+
+def observer() -> EventFile:
+    """
+    For C{twistd --logger}.
+    """
+    return EventFile(open(os.environ[EVENTS], "a", encoding="utf-8"))
+
+
+class Checks(Service):
+    """
+    Runs a worker's thread Integrity whenever the process gets L{CHECK_NOW}, and
+    logs how long that took.
+    """
+
+    def __init__(self, reactor: Any, worker: WorkerService) -> None:
+        self._reactor = reactor
+        self._worker = worker
+        self._log = Logger()
+
+    def startService(self) -> None:
+        """
+        Listen to the signal.
+        """
+        super().startService()
+        signal.signal(CHECK_NOW, lambda *_: self._reactor.callFromThread(self._check))
+
+    def _check(self) -> None:
+        thread = self._worker.threads.get("Integrity")
+        if thread is None:
+            self._log.error("There is no link: nothing was checked.")
+        else:
+            thread.runNow().addCallbacks(self._checked, self._failed)
+
+    def _checked(self, record: RunRecord) -> None:
+        self._log.info(
+            "Checked in {seconds:.6f}s: {result}",
+            seconds=record.duration,
+            result=record.failure or record.result,
+        )
+
+    def _failed(self, failure: Failure) -> None:
+        self._log.failure("The check did not end", failure)
+
+
+def workerOf(service: IService) -> WorkerService:
+    """
+    The worker in what C{makeService} made.
+    """
+    worker = service.getServiceNamed("worker")  # type: ignore[attr-defined]
+    assert isinstance(worker, WorkerService)
+    return worker
+
+
+def nodeEnvironment(environment: Mapping[str, str], checkout: str, events: str) -> dict[str, str]:
+    """
+    An environment in which a process finds the package, its plugin and this
+    module in a checkout.
+    """
+    before = environment.get("PYTHONPATH")
+    path = f"{checkout}{os.pathsep}{before}" if before else checkout
+    return {**environment, "PYTHONPATH": path, EVENTS: events}
