@@ -47,6 +47,12 @@ class FailuresTests(SynchronousTestCase):
         line = "Integrity failed: /home/queue: No space left on device"
         self.assertEqual([("error", line), ("error", line + " (and 3 times before)")], self.lines())
 
+    def test_descriptors(self) -> None:
+        """
+        An error of a call on an open folder has no name to show.
+        """
+        self.assertEqual("Input/output error", self.fail(OSError(5, "Input/output error", 17)))
+
     def test_another(self) -> None:
         """
         Another failure is said at once.

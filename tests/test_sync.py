@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 
 from tests.clustercase import NOW, FilledCase, modeOf, mtimeOf
+from wazuh_cluster.errors import InstallFailed
 from wazuh_cluster.integrity import DirectoryTree
 from wazuh_cluster.restartdue import RestartDue
 from wazuh_cluster.testing.state import MemoryState
@@ -117,6 +118,36 @@ class SyncTests(FilledCase):
         self.pass_(9 * 5)
         self.assertEqual(reports, len(self.story.reports))
         self.assertLess(self.network.carried - before, 9 * 5 * 100)
+
+    def test_restartDueIsMarkedFirst(self) -> None:
+        """
+        The mark is there before the files are: a process that dies in between
+        has not forgotten it. An installation that changes nothing takes it
+        back.
+        """
+        state = MemoryState()
+        due = RestartDue(state)
+        _, worker, _ = self.start(state=state)
+        due.clear()
+        install, seen = worker.integrity.tree.install, []
+
+        def failing(*arguments: Any) -> Any:
+            seen.append(due.read())
+            if len(seen) == 1:
+                raise InstallFailed(b"etc/rules/local_rules.xml", "No space left on device")
+            return install(*arguments)
+
+        self.patch(worker.integrity.tree, "install", failing)
+        self.write(self.home, "etc/rules/local_rules.xml", b"<group>3</group>", 3000)
+        self.pass_(8.5)
+        self.assertEqual(1, len(seen))
+        self.assertIsNotNone(seen[0])
+        self.assertIsNone(due.read())
+        self.pass_(9)
+        self.assertSameFiles(self.home, self.workerHome)
+        mark = due.read()
+        assert mark is not None
+        self.assertEqual((b"etc/rules/local_rules.xml",), mark.files)
 
     def test_emptiedGroup(self) -> None:
         """

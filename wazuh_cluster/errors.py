@@ -203,8 +203,7 @@ class TooBusy(ClusterError):
 
 class InstallFailed(ClusterError):
     """
-    The file system refused a step of an installation. What was installed
-    before that step stays, whole; nothing is half-written.
+    What is to be installed cannot be made ready. No carried file has changed.
 
     @ivar path: the path, relative to the home, at which it happened.
     """

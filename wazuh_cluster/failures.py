@@ -76,7 +76,9 @@ def oneLine(failure: Failure) -> str:
     if isinstance(error, ClusterError) and text:
         return text
     if isinstance(error, OSError) and error.strerror:
-        where = os.fsdecode(error.filename) if error.filename is not None else ""
-        return f"{where}: {error.strerror}" if where else error.strerror
+        # Calls on an open folder name its descriptor, which tells nobody anything.
+        if isinstance(error.filename, (str, bytes)):
+            return f"{os.fsdecode(error.filename)}: {error.strerror}"
+        return error.strerror
     kind = type(error).__name__
     return f"{kind}: {text}" if text else kind

@@ -204,6 +204,8 @@ class Periodic(Service):
             # anything to cancel.
             run.cancel()
         run.addCallbacks(self._succeeded, self._failed)
+        # Whatever telling of it may do, the run has ended.
+        run.addErrback(self._bug)
         run.addCallback(self._ended)
         run.addErrback(self._bug)
 

@@ -52,21 +52,25 @@ class RestartDue:
 
         @param now: seconds since the epoch, by the clock of the file system.
         """
-        before = self._readOrForget()
-        files = dict.fromkeys(before.files if before is not None else ())
-        count = before.count if before is not None else 0
-        noted = False
-        for path in paths:
-            noted = True
-            if path in files:
-                continue
-            count += 1
-            if len(files) < _MOST_FILES:
-                files[path] = None
-        if not noted:
-            return
-        since = now if before is None else before.since
-        self._save(DueRestart(since=since, latest=now, files=tuple(files), count=count))
+        before = self.readOrForget()
+        marked = _added(before, paths, now)
+        if marked is not None and marked is not before:
+            self._save(marked)
+
+    def settle(self, before: DueRestart | None, paths: Iterable[bytes], now: float) -> None:
+        """
+        Replace the mark, in one step, by an earlier one with these files added.
+        So a mark can be made before the files come: a process that dies in
+        between has made it for nothing, and not forgotten it.
+
+        @param before: what L{read} gave; C{None} for no mark.
+        @param now: as for L{add}.
+        """
+        marked = _added(before, paths, now)
+        if marked is not None:
+            self._save(marked)
+        elif self._state.load(_NAME) is not None:
+            self.clear()
 
     def read(self) -> DueRestart | None:
         """
@@ -113,9 +117,9 @@ class RestartDue:
         self.clear()
         return True
 
-    def _readOrForget(self) -> DueRestart | None:
+    def readOrForget(self) -> DueRestart | None:
         """
-        The mark; a damaged one is about to be replaced by a good one.
+        The mark; a damaged one counts as none.
         """
         try:
             return self.read()
@@ -130,3 +134,23 @@ class RestartDue:
             "count": due.count,
         }
         self._state.save(_NAME, json.dumps(values).encode("ascii") + b"\n")
+
+
+def _added(before: DueRestart | None, paths: Iterable[bytes], now: float) -> DueRestart | None:
+    """
+    A mark with files added; the same one for no files.
+    """
+    files = dict.fromkeys(before.files if before is not None else ())
+    count = before.count if before is not None else 0
+    noted = False
+    for path in paths:
+        noted = True
+        if path in files:
+            continue
+        count += 1
+        if len(files) < _MOST_FILES:
+            files[path] = None
+    if not noted:
+        return before
+    since = now if before is None else before.since
+    return DueRestart(since=since, latest=now, files=tuple(files), count=count)

@@ -66,6 +66,17 @@ class Plan:
         )
 
     @property
+    def changed(self) -> Iterator[bytes]:
+        """
+        The paths of all files whose content comes, changes or goes.
+        """
+        for column in (self.create, self.update):
+            for index in column:
+                yield self.manifest.paths[index]
+        yield from self.clear
+        yield from self.delete
+
+    @property
     def contents(self) -> list[int]:
         """
         Indexes into the manifest, ascending, of all files whose content is

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
-from wazuh_cluster.errors import ClusterError, LinkClosed, NoSuchGeneration
+from wazuh_cluster.errors import ClusterError, InstallFailed, LinkClosed, NoSuchGeneration
 from wazuh_cluster.integrity import (
     Comparison,
     Hold,
@@ -56,6 +56,7 @@ class IntegrityThread:
     """
     One worker's integrity, over all its links.
 
+    @ivar tree: the worker's files.
     @ivar snapshot: the last look at the worker's own files.
     @ivar applied: the last manifest that was applied, and its generation.
     @ivar progress: of the fetch that is under way, or was last.
@@ -73,7 +74,7 @@ class IntegrityThread:
         observer: IWorkerObserver,
         wazuhStarts: Callable[[], Iterable[float]],
     ) -> None:
-        self._tree = tree
+        self.tree = tree
         self._memory = WorkerMemory(state, tree.items)
         self._restart = RestartDue(state)
         self._runner = runner
@@ -109,7 +110,7 @@ class IntegrityThread:
         @param again: asks for a run before the next interval.
         """
         self._again = again
-        fetcher = Fetcher(peer, transfers, self._runner, self._tree.items, self._limits)
+        fetcher = Fetcher(peer, transfers, self._runner, self.tree.items, self._limits)
         self._link = _Link(peer, fetcher, master)
 
     def left(self) -> None:
@@ -140,7 +141,7 @@ class IntegrityThread:
         known = self.applied
         if known is not None and known.generation == generation:
             manifest = known.manifest
-            mends = await self._runner.run(self._tree.findMends(snapshot))
+            mends = await self._runner.run(self.tree.findMends(snapshot))
             if upToDate and not mends and not await self._released():
                 return f"up to date with generation {generation.describe()}"
         else:
@@ -170,13 +171,13 @@ class IntegrityThread:
             )
 
     async def _prepare(self) -> None:
-        removed = await self._runner.run(self._tree.sweep())
+        removed = await self._runner.run(self.tree.sweep())
         if removed:
             self._sync.info("Removed {count} temporary files of an earlier run.", count=removed)
         self.applied = await self._runner.run(self._memory.loadApplied())
         self._gone = await self._runner.call(self._memory.gone)
-        self._owner = await self._runner.call(self._tree.owner)
-        self._staging = await self._runner.call(self._tree.openStaging, self._algorithm)
+        self._owner = await self._runner.call(self.tree.owner)
+        self._staging = await self._runner.call(self.tree.openStaging, self._algorithm)
         self._prepared = True
 
     def _clearRestart(self) -> None:
@@ -188,7 +189,7 @@ class IntegrityThread:
         if previous is not None and previous.manifest.algorithm != self._algorithm:
             previous = None
         self.snapshot = snapshot = await self._runner.run(
-            self._tree.scan(previous, self._algorithm, False, installed)
+            self.tree.scan(previous, self._algorithm, False, installed)
         )
         return snapshot
 
@@ -197,7 +198,7 @@ class IntegrityThread:
         if self.applied is not None:
             without.extend(held.path for held in self.applied.manifest.held)
         root: bytes = await self._runner.run(
-            snapshot.manifest.rootSlices(self._tree.items, PathSet(without))
+            snapshot.manifest.rootSlices(self.tree.items, PathSet(without))
         )
         return root
 
@@ -222,7 +223,7 @@ class IntegrityThread:
             )
             self._algorithm = answer["algorithm"]
             await self._runner.call(self._staging.close)
-            self._staging = await self._runner.call(self._tree.openStaging, self._algorithm)
+            self._staging = await self._runner.call(self.tree.openStaging, self._algorithm)
             self.applied = None
             return await self._ask(link, await self._scan())
         self._check.debug(
@@ -246,14 +247,12 @@ class IntegrityThread:
             raise ClusterError("the master's manifest came with another algorithm than it said")
         known = self.applied
         lastApplied = known.manifest if known is not None else None
-        comparison = await self._runner.run(self._tree.compare(snapshot, manifest, lastApplied))
+        comparison = await self._runner.run(self.tree.compare(snapshot, manifest, lastApplied))
         comparison = self._knowGone(comparison)
         released = await self._runner.call(self._memory.released)
         first = await self._runner.call(self._memory.master)
         other = first is not None and first != generation.master
-        holds = findHolds(
-            comparison, snapshot.manifest, manifest, self._tree.items, other, released
-        )
+        holds = findHolds(comparison, snapshot.manifest, manifest, self.tree.items, other, released)
         plan = makePlan(comparison, holds, manifest, self._owner)
         counts = describeCounts(plan)
         if plan.contents or plan.delete or plan.clear:
@@ -265,9 +264,9 @@ class IntegrityThread:
             plan = makePlan(comparison, holds, manifest, self._owner)
         outcome = Outcome()
         if plan:
-            outcome = await self._runner.run(self._tree.install(plan, self._staging, failures))
+            outcome = await self._install(plan, failures)
             changed = frozenset((*outcome.created, *outcome.updated))
-            snapshot = await self._scan(Installed(manifest, changed, self._tree.items))
+            snapshot = await self._scan(Installed(manifest, changed, self.tree.items))
         self.holds = holds
         self._pending = frozenset(comparison.extraValid)
         self.applied = Applied(generation, manifest)
@@ -319,6 +318,34 @@ class IntegrityThread:
     def _bug(self, failure: Failure) -> None:
         self._sync.failure("The progress could not be said: this is a bug.", failure)
 
+    async def _install(self, plan: Plan, failures: dict[bytes, str]) -> Outcome:
+        """
+        Install, with the mark that a restart is due made before: files that
+        are there are not noticed again after a crash.
+        """
+        planned = [path for path in plan.changed if self._forRestart(path)]
+        before = await self._runner.call(self._restart.readOrForget)
+        if planned:
+            await self._runner.call(self._restart.add, planned, self._wallClock())
+        done: tuple[bytes, ...] = ()
+        try:
+            outcome = await self._runner.run(self.tree.install(plan, self._staging, failures))
+            done = outcome.restart
+        except InstallFailed:
+            # Nothing has changed.
+            if planned:
+                await self._runner.call(self._restart.settle, before, (), 0.0)
+            raise
+        if planned or done:
+            await self._runner.call(self._restart.settle, before, done, self._wallClock())
+        if done:
+            self._account.sayRestart(done)
+        return outcome
+
+    def _forRestart(self, path: bytes) -> bool:
+        item = self.tree.items.find(path)
+        return item is not None and item.restart
+
     def _agentsHold(self, plan: Plan) -> Slices[Hold | None]:
         """
         Look at the agents that an installation would lose.
@@ -333,7 +360,7 @@ class IntegrityThread:
             new = b""
         else:
             return None
-        return (yield from agentsHold(self._tree.content(_KEYS) or b"", new))
+        return (yield from agentsHold(self.tree.content(_KEYS) or b"", new))
 
     def _knowGone(self, comparison: Comparison) -> Comparison:
         """
@@ -359,14 +386,11 @@ class IntegrityThread:
         gone = frozenset(
             path
             for path in comparison.extra
-            if path in holds and self._tree.items.check(path).extraValid
+            if path in holds and self.tree.items.check(path).extraValid
         )
         if gone != self._gone:
             await self._runner.call(self._memory.saveGone, gone)
             self._gone = gone
-        if outcome.restart:
-            await self._runner.call(self._restart.add, outcome.restart, self._wallClock())
-            self._account.sayRestart(outcome.restart)
         ids = frozenset(hold.id for hold in holds.all)
         if ids != self._keptHolds:
             await self._runner.call(self._memory.saveHolds, holds.all)
