@@ -5,6 +5,7 @@ Tests for the integrity threads of a master and its workers.
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from tests.clustercase import NOW, FilledCase, modeOf, mtimeOf
 from wazuh_cluster.errors import InstallFailed

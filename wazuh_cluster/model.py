@@ -239,6 +239,7 @@ class NodeStatus:
     @ivar generation: the last generation that the node was seen to have.
     @ivar failed: path to why it could not be installed there, from the node's
         last report; at most 200.
+    @ivar holds: what the node holds back, from its last report, a line each.
     """
 
     info: WorkerInfo
@@ -247,3 +248,4 @@ class NodeStatus:
     clockOffset: float = 0.0
     generation: Generation | None = None
     failed: Mapping[bytes, str] = field(factory=dict)
+    holds: tuple[str, ...] = ()

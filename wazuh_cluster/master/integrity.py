@@ -156,7 +156,7 @@ class MasterIntegrity:
             generation=generation.describe(),
             received=report["received"],
             failed=report["failed"],
-            state="Now at" if report["root"] == report["generation"] else "Not yet at",
+            state=_state(report),
         )
         if report["failed"]:
             log.warn(
@@ -164,6 +164,21 @@ class MasterIntegrity:
                 failed=report["failed"],
                 first=failures[0] if failures else "?",
             )
+        self._sayHolds(session, report["holds"])
+
+    def _sayHolds(self, session: Session, text: str) -> None:
+        """
+        Log what a worker holds back, once.
+        """
+        status = session.requireJoined()
+        holds = tuple(text.splitlines())
+        log = session.log.forTask(INTEGRITY_SYNC)
+        for hold in holds:
+            if hold not in status.holds:
+                log.warn("It holds back: {hold}.", hold=hold)
+        if status.holds and not holds:
+            log.info("It holds nothing back any more.")
+        status.holds = holds
 
     async def recalculate(self, snapshot: Snapshot) -> str:
         """
@@ -196,13 +211,15 @@ class MasterIntegrity:
         """
         Log what is there and is not carried, once.
         """
-        held = {each.path: each.why for each in snapshot.manifest.held}
+        held: dict[bytes, str] = dict(snapshot.problems)
+        for each in snapshot.manifest.held:
+            held.setdefault(each.path, each.why)
         new = sorted(held.keys() - self._heldSaid)
         for path in new[:_SHOWN]:
             self._log.warn(
                 "{path} is not carried, and stays as it is on workers: {why}.",
                 path=path.decode("utf-8", "backslashreplace"),
-                why=snapshot.problems.get(path, held[path]),
+                why=held[path],
             )
         if len(new) > _SHOWN:
             self._log.warn("And {more} more paths.", more=len(new) - _SHOWN)
@@ -212,3 +229,9 @@ class MasterIntegrity:
 def _failure(line: str) -> tuple[bytes, str]:
     path, _, why = line.partition(": ")
     return path.encode("utf-8", "backslashreplace"), why
+
+
+def _state(report: dict[str, Any]) -> str:
+    if report["root"] != report["generation"]:
+        return "Not yet at"
+    return f"But for {report['held']} held files at" if report["held"] else "Now at"

@@ -35,6 +35,10 @@ from wazuh_cluster.protocol import (
     OLDEST_VERSION,
 )
 
+#: How often a refusal of the same worker is said again, in seconds: it comes
+#: back every twenty.
+REMIND_AFTER = 300.0
+
 
 class MasterNode:
     """
@@ -63,7 +67,8 @@ class MasterNode:
         self._software = software
         self._wazuhVersion = wazuhVersion
         self._log = Journal(MAIN)
-        self._repeats = Repeats(clock)
+        self._strangers = Repeats(clock)
+        self._refusals = Repeats(clock, REMIND_AFTER)
 
     # Who belongs to the cluster.
 
@@ -89,6 +94,7 @@ class MasterNode:
         except Refused as refusal:
             session.refusal = refusal
             self._repeated(
+                self._refusals,
                 f"{session.describe()}: {type(refusal).__name__}",
                 "Refused {worker}: {reason}",
                 worker=session.describe(),
@@ -161,14 +167,15 @@ class MasterNode:
             return
         # Not by the text, in which the port is another each time.
         self._repeated(
+            self._strangers,
             f"{address} {type(why).__name__}",
             "A connection from {address} ended before it joined: {reason}",
             address=address,
             reason=reason,
         )
 
-    def _repeated(self, key: str, format: str, **fields: object) -> None:
-        suppressed = self._repeats.allow(key)
+    def _repeated(self, repeats: Repeats, key: str, format: str, **fields: object) -> None:
+        suppressed = repeats.allow(key)
         if suppressed is None:
             return
         if suppressed:

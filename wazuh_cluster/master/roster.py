@@ -54,7 +54,7 @@ class Roster:
             assert holder.status is not None
             held = holder.status.info
             same = held.homeId == info.homeId
-            displaced = info.nonce in self._displaced.get(info.name, ())
+            displaced = same and info.nonce in self._displaced.get(info.name, ())
             if same and not displaced:
                 self._displace(holder, "the same home came back on a new link")
                 break

@@ -60,6 +60,7 @@ class Session:
             clock,
             limits,
             self._handshaken,
+            self.transfers,
         )
         self.transfers.attach(self.peer)
         self.peer.whenClosed().addCallback(self._closed)

@@ -240,6 +240,8 @@ class ReportIntegrity(FromWorker):
     Sent by: worker. C{root} is what its files have become; C{received} counts
     the bytes of content that came over the link; C{failures} is a
     text of at most 200 lines C{path: reason}, C{failed} their true number.
+    C{held} counts the files that the worker holds back, C{holds} says why, a
+    line for each hold.
     """
 
     arguments = [
@@ -252,6 +254,8 @@ class ReportIntegrity(FromWorker):
         (b"received", Whole()),
         (b"failed", Whole()),
         (b"failures", Text(32_000)),
+        (b"held", Whole()),
+        (b"holds", Text(8_000)),
     ]
     response = []
 

@@ -5,30 +5,32 @@ AMP itself bounds nothing but a value's length. A L{Peer} bounds keys and bytes
 of a box, commands that are being answered, answers that wait to be written,
 and how long a peer may take nothing of what waits for it. It lets a peer send
 only what its role may, and only Hello before it was admitted. It is made of
-AMP's parts instead of being an C{amp.AMP}, which would answer StartTLS to
-anyone.
+AMP's dispatcher and a parser of its own instead of being an C{amp.AMP}, which
+would answer StartTLS to anyone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from typing import Protocol as TypingProtocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionClosed, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from wazuh_cluster.errors import (
     ClusterError,
-    LimitExceeded,
     LinkClosed,
     LinkStalled,
     ProtocolViolation,
 )
 from wazuh_cluster.journal import Journal
+from wazuh_cluster.protocol.boxes import BoxParser, chunkBox
 from wazuh_cluster.protocol.commands import COMMANDS, ClusterCommand, Hello
 from wazuh_cluster.protocol.flow import Flow
 from wazuh_cluster.protocol.limits import Limits
@@ -53,8 +55,20 @@ class Locators:
         return None
 
 
-@implementer(IHandshakeListener)
-class Peer(amp.BinaryBoxProtocol, amp.BoxDispatcher):
+class IDirect(TypingProtocol):
+    """
+    What takes commands that want no answer, of which there are many, without a
+    Deferred for each.
+    """
+
+    def directly(self) -> Mapping[bytes, tuple[type[amp.Command], Callable[..., None]]]:
+        """
+        A command's name to the command and what is called with its arguments.
+        """
+
+
+@implementer(IHandshakeListener, amp.IBoxSender)
+class Peer(Protocol, amp.BoxDispatcher):
     """
     One end of a link. It ends by L{abort} or by the connection's loss, once,
     and says so to whoever called L{whenClosed}.
@@ -64,7 +78,7 @@ class Peer(amp.BinaryBoxProtocol, amp.BoxDispatcher):
     @ivar flow: whether the transport takes more.
     """
 
-    # BinaryBoxProtocol's is an ITransport, which cannot be aborted or paused.
+    # Protocol's is an ITransport, which cannot be aborted or paused.
     transport: Any
 
     def __init__(
@@ -74,9 +88,11 @@ class Peer(amp.BinaryBoxProtocol, amp.BoxDispatcher):
         clock: IReactorTime,
         limits: Limits,
         onHandshake: Callable[[Peer], None],
+        direct: IDirect | None = None,
     ) -> None:
         amp.BoxDispatcher.__init__(self, Locators(locators))
-        amp.BinaryBoxProtocol.__init__(self, self)
+        self._parser = BoxParser(self.ampBoxReceived, limits.boxKeys, limits.boxBytes)
+        self._direct = direct.directly() if direct is not None else {}
         self.remoteRole = remoteRole
         self.limits = limits
         self.clock = clock
@@ -88,9 +104,6 @@ class Peer(amp.BinaryBoxProtocol, amp.BoxDispatcher):
         self._closed: BaseException | None = None
         self._closeWaiters: list[Deferred[BaseException]] = []
         self._admitted = False
-        self._boxKeys = 0
-        self._boxBytes = 0
-        self._parsing = False
         self._responding = 0
         self._answersWaiting = 0
         self._greeting: IDelayedCall | None = None
@@ -203,6 +216,7 @@ class Peer(amp.BinaryBoxProtocol, amp.BoxDispatcher):
         """
         The peer has this long to be admitted.
         """
+        self.startReceivingBoxes(self)
         self.address()
         late = LinkStalled(f"it did not say Hello within {self.limits.greetTimeout:g} s")
         self._greeting = self.clock.callLater(self.limits.greetTimeout, self.abort, late)
@@ -220,15 +234,12 @@ class Peer(amp.BinaryBoxProtocol, amp.BoxDispatcher):
         """
         if self._closing is not None:
             return
-        self._parsing = True
         try:
-            super().dataReceived(data)
+            self._parser.feed(data)
         except ProtocolViolation as violation:
             self.abort(violation)
-        finally:
-            self._parsing = False
 
-    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
         The link is gone: whoever waits for an answer is told why.
         """
@@ -242,44 +253,13 @@ class Peer(amp.BinaryBoxProtocol, amp.BoxDispatcher):
         if reason.value is not None:
             reason.value.__traceback__ = None
         self._closed = why = reason.value or LinkClosed("the connection was lost")
-        super().connectionLost(reason)
+        self.stopReceivingBoxes(reason)
         self.transport = None
         waiting, self._closeWaiters = self._closeWaiters, []
         for waiter in waiting:
             waiter.callback(why)
 
     # What AMP's parts call.
-
-    def proto_key(self, string: bytes) -> str:
-        """
-        A key, or a box's end.
-        """
-        if string:
-            self._boxKeys += 1
-            if self._boxKeys > self.limits.boxKeys:
-                raise LimitExceeded(f"a box of more than {self.limits.boxKeys} keys")
-            self._count(string)
-        else:
-            self._boxKeys = self._boxBytes = 0
-        return str(super().proto_key(string))
-
-    def proto_value(self, string: bytes) -> str:
-        """
-        A key's value.
-        """
-        self._count(string)
-        return str(super().proto_value(string))
-
-    def _count(self, string: bytes) -> None:
-        self._boxBytes += len(string)
-        if self._boxBytes > self.limits.boxBytes:
-            raise LimitExceeded(f"a box of more than {self.limits.boxBytes} bytes")
-
-    def lengthLimitExceeded(self, length: int) -> None:
-        """
-        A key longer than AMP allows: these bytes are not AMP.
-        """
-        self.abort(ProtocolViolation("what it sends is not AMP"))
 
     def ampBoxReceived(self, box: amp.AmpBox) -> None:
         """
@@ -292,6 +272,12 @@ class Peer(amp.BinaryBoxProtocol, amp.BoxDispatcher):
                 raise ProtocolViolation("an answer to what was not asked")
         if amp.ERROR in box and not {amp.ERROR_CODE, amp.ERROR_DESCRIPTION} <= box.keys():
             raise ProtocolViolation("an error without a code")
+        name = box.get(amp.COMMAND)
+        if name is not None and name in self._direct and amp.ASK not in box:
+            self._permit(name)
+            command, take = self._direct[name]
+            take(**command.parseArguments(box, self))
+            return
         try:
             super().ampBoxReceived(box)
         except amp.NoEmptyBoxes:
@@ -305,7 +291,7 @@ class Peer(amp.BinaryBoxProtocol, amp.BoxDispatcher):
         self._permit(name)
         self._responding += 1
         if self._responding >= self.limits.openResponders:
-            self.pauseProducing()
+            self._stopReading()
         answering: Deferred[Any] = super().dispatchCommand(box)
         answering.addBoth(self._responded)
         return answering.addErrback(self._responderFailed, name, amp.ASK in box)
@@ -352,7 +338,14 @@ class Peer(amp.BinaryBoxProtocol, amp.BoxDispatcher):
         if self.flow.paused and (amp.ANSWER in box or amp.ERROR in box):
             self._answersWaiting += len(octets)
             if self._answersWaiting > self.limits.answerBytes:
-                self.pauseProducing()
+                self._stopReading()
+
+    def sendChunk(self, transfer: int, sequence: int, data: memoryview) -> None:
+        """
+        Write a FileChunk, of which there are many, without an object for it.
+        """
+        if self.transport is not None and self._closing is None:
+            self.transport.write(chunkBox(transfer, sequence, data))
 
     def unhandledError(self, failure: Failure) -> None:
         """
@@ -372,17 +365,27 @@ class Peer(amp.BinaryBoxProtocol, amp.BoxDispatcher):
         self._answersWaiting = 0
         self._readAgain()
 
+    @property
+    def paused(self) -> bool:
+        """
+        Whether nothing more is read for now.
+        """
+        return self._parser.paused
+
+    def _stopReading(self) -> None:
+        self._parser.paused = True
+        self.transport.pauseProducing()
+
     def _readAgain(self) -> None:
         if (
-            self.paused
+            self._parser.paused
             and self.live
             and self._responding < self.limits.openResponders
             and self._answersWaiting <= self.limits.answerBytes
         ):
-            self.paused = False
+            self._parser.paused = False
             self.transport.resumeProducing()
-            if not self._parsing:
-                self.dataReceived(b"")
+            self.dataReceived(b"")
 
     def _stalled(self) -> None:
         self.abort(

@@ -22,13 +22,13 @@ from wazuh_cluster.errors import (
     ProtocolViolation,
     TransferAborted,
 )
-from wazuh_cluster.protocol.commands import CHUNK_SIZE, AbortTransfer, EndTransfer, FileChunk
+from wazuh_cluster.protocol.commands import CHUNK_SIZE, AbortTransfer, EndTransfer
 from wazuh_cluster.protocol.interfaces import ISource
 from wazuh_cluster.protocol.peer import Peer
 
-#: What is read of a source at once. Four chunks: enough to keep a link busy
+#: What is read of a source at once. Eight chunks: enough to keep a link busy
 #: while the next is read, little enough for hundreds of links.
-BLOCK_SIZE = 4 * CHUNK_SIZE
+BLOCK_SIZE = 8 * CHUNK_SIZE
 
 
 class Sending:
@@ -196,15 +196,7 @@ class Sender:
             return
         size = min(len(sending.block), sending.credit, CHUNK_SIZE)
         if size > 0:
-            # callRemoteString skips an object and a Deferred per chunk, which
-            # is most of what a chunk costs.
-            self._peer.callRemoteString(
-                FileChunk.commandName,
-                requiresAnswer=False,
-                transfer=b"%d" % sending.number,
-                sequence=b"%d" % sending.sequence,
-                data=bytes(sending.block[:size]),
-            )
+            self._peer.sendChunk(sending.number, sending.sequence, sending.block[:size])
             sending.sequence += 1
             sending.sent += size
             sending.block = sending.block[size:]

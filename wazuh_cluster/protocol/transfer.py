@@ -9,6 +9,8 @@ end. The numbers that a worker chooses are odd, those of a master even.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.protocols import amp
@@ -45,6 +47,21 @@ class Transfers(amp.CommandLocator):
         self._sender.attach(peer)
         self._receiver.attach(peer)
         peer.whenClosed().addCallback(self._linkClosed, peer)
+
+    def directly(self) -> Mapping[bytes, tuple[type[amp.Command], Callable[..., None]]]:
+        """
+        See L{wazuh_cluster.protocol.peer.IDirect}.
+        """
+        return {
+            FileChunk.commandName: (FileChunk, self._chunk),
+            TransferCredit.commandName: (TransferCredit, self._credit),
+        }
+
+    def _chunk(self, transfer: int, sequence: int, data: bytes) -> None:
+        self._receiver.chunk(transfer, sequence, data)
+
+    def _credit(self, transfer: int, taken: int) -> None:
+        self._sender.credit(transfer, taken)
 
     @property
     def window(self) -> int:
@@ -112,7 +129,7 @@ class Transfers(amp.CommandLocator):
         """
         See L{FileChunk}.
         """
-        self._receiver.chunk(transfer, sequence, data)
+        self._chunk(transfer, sequence, data)
         return {}
 
     @EndTransfer.responder
@@ -138,5 +155,5 @@ class Transfers(amp.CommandLocator):
         """
         See L{TransferCredit}.
         """
-        self._sender.credit(transfer, taken)
+        self._credit(transfer, taken)
         return {}

@@ -71,7 +71,7 @@ def connectPeers(
         (MASTER, WORKER, masterLocators),
     ):
         transfers = Transfers(role, clock, limits)
-        peer = Peer(other, [transfers, *locators], clock, limits, lambda _: None)
+        peer = Peer(other, [transfers, *locators], clock, limits, lambda _: None, transfers)
         transfers.attach(peer)
         tables.append(transfers)
         ends.append(peer)

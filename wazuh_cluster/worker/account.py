@@ -107,7 +107,7 @@ class Account:
                 received=report.received,
                 staged=report.staged,
                 failed=len(report.failed),
-                state="Now at" if reached else "Not yet at",
+                state=_state(reached, len(holds)),
                 generation=report.generation.describe(),
             )
         self._sayProblems(report, outcome, failures - self._failures)
@@ -157,7 +157,9 @@ class Account:
         if outcome.notDurable is not None:
             self._log.error("{why}.", why=outcome.notDurable)
 
-    async def tell(self, peer: Peer, report: SyncReport, root: bytes, counts: str) -> None:
+    async def tell(
+        self, peer: Peer, report: SyncReport, holds: Holds, root: bytes, counts: str
+    ) -> None:
         """
         Tell the master.
 
@@ -176,7 +178,15 @@ class Account:
             received=report.received,
             failed=len(report.failed),
             failures="\n".join(lines)[:30_000],
+            held=len(holds),
+            holds="\n".join(hold.text.replace("\n", " ")[:1000] for hold in holds.all)[:7_500],
         )
+
+
+def _state(reached: bool, held: int) -> str:
+    if not reached:
+        return "Not yet at"
+    return f"But for {held} held files at" if held else "Now at"
 
 
 def _shown(path: bytes) -> str:

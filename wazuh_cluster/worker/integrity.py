@@ -11,7 +11,13 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
-from wazuh_cluster.errors import ClusterError, InstallFailed, LinkClosed, NoSuchGeneration
+from wazuh_cluster.errors import (
+    ClusterError,
+    InstallFailed,
+    LinkClosed,
+    NoSuchGeneration,
+    StateDamaged,
+)
 from wazuh_cluster.integrity import (
     Comparison,
     Hold,
@@ -88,6 +94,7 @@ class IntegrityThread:
         self._link: _Link | None = None
         self._again: Callable[[], None] = lambda: None
         self._soon: IDelayedCall | None = None
+        self._saidDamage = False
         self._prepared = False
         self._owner: Owner | None = None
         self._staging: Staging
@@ -181,7 +188,15 @@ class IntegrityThread:
         self._prepared = True
 
     def _clearRestart(self) -> None:
-        if self._restart.clearIfRestarted(self._wazuhStarts()):
+        try:
+            restarted = self._restart.clearIfRestarted(self._wazuhStarts())
+        except StateDamaged as damage:
+            # A note must not keep files from coming.
+            if not self._saidDamage:
+                self._sync.error("{damage}.", damage=damage)
+            self._saidDamage = True
+            return
+        if restarted:
             self._sync.info("Wazuh was restarted: no restart is due any more.")
 
     async def _scan(self, installed: Installed | None = None) -> Snapshot:
@@ -287,7 +302,7 @@ class IntegrityThread:
         reached = root == generation.root
         if self._account.say(report, outcome, holds, reached, counts):
             if link.peer.live:
-                await self._account.tell(link.peer, report, root, counts)
+                await self._account.tell(link.peer, report, holds, root, counts)
             self._observer.synced(report)
         return (
             f"{'at' if reached else 'not yet at'} generation {generation.describe()}: {counts}, "

@@ -215,7 +215,12 @@ class WorkerService(Service):
         transfers = Transfers(WORKER, self._reactor, self._limits)
         locator = WorkerLocator(self._wallClock, self._changed)
         peer = Peer(
-            MASTER, [transfers, locator, *self._locators], self._reactor, self._limits, handshaken
+            MASTER,
+            [transfers, locator, *self._locators],
+            self._reactor,
+            self._limits,
+            handshaken,
+            transfers,
         )
         transfers.attach(peer)
         self._transfers[peer] = transfers
