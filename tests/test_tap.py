@@ -10,9 +10,10 @@ import sys
 from io import StringIO
 from typing import Any
 
+from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.filepath import FilePath
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from wazuh_cluster.home import Home, makeHome
 from wazuh_cluster.master import MasterService
@@ -39,7 +40,11 @@ class TwistdOptions(usage.Options):
     As much of twistd's options as a plugin sees.
     """
 
-    optParameters = [["pidfile", None, "twistd.pid", ""], ["logfile", None, None, ""]]
+    optParameters = [
+        ["pidfile", None, "twistd.pid", ""],
+        ["logfile", None, None, ""],
+        ["logger", None, None, ""],
+    ]
     optFlags = [["nodaemon", None, ""], ["syslog", None, ""]]
     subCommands = [["wazuh-cluster", None, Options, ""]]
 
@@ -68,6 +73,7 @@ class TapTests(SynchronousTestCase):
 
     def node(self, *arguments: str) -> Any:
         _, options = self.parse(*arguments)
+        self.addCleanup(options.lock.release)
         service = makeService(options)
         assert isinstance(service, NodeService)
         return next(iter(service))
@@ -99,6 +105,7 @@ class TapTests(SynchronousTestCase):
         """
         home = self.home("master", port=self.freePort())
         self.assertIsInstance(self.node("--home", home.path, "--role", "worker"), WorkerService)
+        self.doCleanups()
         home.child("bin").makedirs()
         home.preauthChild("bin/wazuh-control").touch()
         _, options = self.parse("--home", home.path, "--role", "worker")
@@ -116,8 +123,10 @@ class TapTests(SynchronousTestCase):
         Nothing is opened, and no thread is started: twistd forks afterwards.
         """
         home = self.home("master", port=self.freePort())
+        _, options = self.parse("--home", home.path)
+        self.addCleanup(options.lock.release)
         before = set(os.listdir("/proc/self/fd")), set(os.listdir("/proc/self/task"))
-        self.node("--home", home.path)
+        makeService(options)
         after = set(os.listdir("/proc/self/fd")), set(os.listdir("/proc/self/task"))
         self.assertEqual(before, after)
         self.assertEqual([], home.preauthChild("queue/wazuh_cluster").listdir())
@@ -127,15 +136,81 @@ class TapTests(SynchronousTestCase):
         twistd's pid file and log are the home's, unless it was told others.
         """
         home = self.home()
-        parent, _ = self.parse("--home", home.path)
+        parent = self.parsed("--home", home.path)
         self.assertEqual(home.preauthChild("var/run/wazuh-cluster.pid").path, parent["pidfile"])
-        self.assertEqual(home.preauthChild("logs/twistd.log").path, parent["logfile"])
-        parent, _ = self.parse(
+        self.assertIsNone(parent["logfile"])
+        observer = parent["logger"]()
+        log = Logger("elsewhere", observer=observer)
+        log.info("chatter")
+        log.error("trouble")
+        content = home.preauthChild("logs/twistd.log").getContent()
+        self.assertIn(b"trouble", content)
+        self.assertNotIn(b"chatter", content)
+        parent = self.parsed(
             "--home", home.path, twistd=("--pidfile", "/x.pid", "--logfile", "/x.log")
         )
         self.assertEqual(("/x.pid", "/x.log"), (parent["pidfile"], parent["logfile"]))
-        parent, _ = self.parse("--home", home.path, twistd=("--nodaemon",))
-        self.assertIsNone(parent["logfile"])
+        parent = self.parsed("--home", home.path, twistd=("--nodaemon",))
+        self.assertIsNone(parent["logger"])
+
+    def parsed(self, *arguments: str, twistd: tuple[str, ...] = ()) -> Any:
+        """
+        twistd's own options, of a node that does not come about.
+        """
+        parent, options = self.parse(*arguments, twistd=twistd)
+        options.lock.release()
+        return parent
+
+    def test_stalePidFile(self) -> None:
+        """
+        A pid file that a killed node left does not keep the next from
+        starting, whatever is in it.
+        """
+        home = self.home()
+        pidFile = home.preauthChild("var/run/wazuh-cluster.pid")
+        for content in (b"1", b"", b"garbage", b"%d" % os.getpid()):
+            pidFile.setContent(content)
+            _, options = self.parse("--home", home.path)
+            self.assertFalse(pidFile.exists())
+            options.lock.release()
+
+    def test_oneNodePerHome(self) -> None:
+        """
+        While a node runs in a home, another is refused, and its pid file
+        stays.
+        """
+        home = self.home()
+        _, options = self.parse("--home", home.path)
+        pidFile = home.preauthChild("var/run/wazuh-cluster.pid")
+        pidFile.setContent(b"77")
+        refusal = self.assertRaises(SystemExit, self.parse, "--home", home.path)
+        self.assertIn("another node runs in this home", str(refusal))
+        self.assertTrue(pidFile.exists())
+        options.lock.release()
+        self.parse("--home", home.path)
+
+    def test_damagedId(self) -> None:
+        """
+        A damaged id of the home is refused by its path, before the daemon
+        leaves the terminal.
+        """
+        home = self.home()
+        home.preauthChild("queue/wazuh_cluster/home-id").setContent(b"?")
+        _, options = self.parse("--home", home.path)
+        refusal = str(self.assertRaises(SystemExit, makeService, options))
+        self.assertIn("queue/wazuh_cluster/home-id", refusal)
+
+    def test_userWithoutRights(self) -> None:
+        """
+        The user to whom twistd switches must be able to write in the home.
+        """
+        if os.geteuid() != 0:
+            raise SkipTest("only root switches users")
+        _, options = self.parse("--home", self.home().path)
+        options.parent["uid"] = 65534
+        options.parent["gid"] = 65534
+        refusal = str(self.assertRaises(SystemExit, makeService, options))
+        self.assertIn("cannot write there", refusal)
 
     def test_homeFromTheEnvironment(self) -> None:
         """

@@ -277,6 +277,30 @@ def checkHome(home: Home, mayWrite: Callable[[str], bool] | None = None) -> None
             )
 
 
+def checkHomeId(home: Home) -> None:
+    """
+    See that the persistent id of a home can be used, if it has one. Blocks.
+
+    @raise HomeError: if what is kept is not an id, or cannot be read.
+    """
+    path = os.path.join(home.stateFolder, _ID_NAME)
+    try:
+        with open(path, "rb") as file:
+            content = file.read(100)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise HomeError(
+            f"it cannot be read ({error.strerror})", path, "let the daemon's user read it"
+        ) from None
+    if not re.fullmatch(rb"[0-9a-f]{32}", content.strip()):
+        raise HomeError(
+            "it is not 32 hexadecimal digits",
+            path,
+            "restore it; without it this node is a stranger to its cluster",
+        )
+
+
 def homeId(state: IState, random: Callable[[int], bytes] = os.urandom) -> bytes:
     """
     The persistent id of a home, made when it is first asked for. Blocks.

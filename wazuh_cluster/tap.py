@@ -8,10 +8,15 @@ L{makeService}.
 
 from __future__ import annotations
 
+import errno
 import os
+import pwd
 import signal
 import socket
 import sys
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any, NoReturn
 
 from twisted.application.service import IService, MultiService
@@ -23,13 +28,23 @@ from twisted.internet.endpoints import (
 )
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IStreamServerEndpoint
-from twisted.logger import LogLevel, globalLogPublisher
+from twisted.logger import (
+    FilteringLogObserver,
+    ILogObserver,
+    LogLevel,
+    LogLevelFilterPredicate,
+    LogPublisher,
+    globalLogPublisher,
+    textFileLogObserver,
+)
 from twisted.python import usage
+from twisted.python.logfile import LogFile
 
 from wazuh_cluster import memory
 from wazuh_cluster.config import Config, loadConfig
 from wazuh_cluster.errors import BadInput, HomeError
-from wazuh_cluster.home import Home, addWorkingFolders, checkHome, chooseOwner
+from wazuh_cluster.home import Home, addWorkingFolders, checkHome, checkHomeId, chooseOwner
+from wazuh_cluster.homelock import HomeLock
 from wazuh_cluster.integrity import DirectoryTree
 from wazuh_cluster.journal import MAIN, Journal
 from wazuh_cluster.log import ClusterLog
@@ -72,13 +87,37 @@ class Options(usage.Options):
         self["home"] = home.path
         if self["config"] is None:
             self["config"] = home.conf
+        self.lock = HomeLock(home)
+        try:
+            locked = self.lock.acquire()
+        except HomeError as problem:
+            raise SystemExit(str(problem)) from None
         parent = self.parent
         if parent is None:
             return
         if parent.get("pidfile") == "twistd.pid" and os.path.isdir(home.runFolder):
             parent["pidfile"] = home.pidFile
-        if not parent.get("logfile") and not parent.get("nodaemon") and not parent.get("syslog"):
-            parent["logfile"] = home.join("logs/twistd.log")
+            if locked:
+                # Nobody runs here, whatever a process that was killed left.
+                with suppress(OSError):
+                    os.unlink(home.pidFile)
+        told = ("logfile", "logger", "syslog", "nodaemon")
+        if not any(parent.get(each) for each in told):
+            parent["logger"] = partial(twistdLog, home.join("logs/twistd.log"))
+
+
+def twistdLog(path: str) -> ILogObserver:
+    """
+    What twistd writes in the background unless it is told otherwise: warnings
+    and worse, for what happens before and beside the cluster's own log.
+    """
+    try:
+        file = LogFile.fromFullPath(path, maxRotatedFiles=3, defaultMode=0o640)
+    except OSError:
+        return LogPublisher()
+    return FilteringLogObserver(
+        textFileLogObserver(file), [LogLevelFilterPredicate(defaultLogLevel=LogLevel.warn)]
+    )
 
 
 class NodeService(MultiService):
@@ -86,11 +125,20 @@ class NodeService(MultiService):
     A node and its log.
     """
 
-    def __init__(self, node: IService, log: ClusterLog, config: Config, background: bool) -> None:
+    def __init__(
+        self,
+        node: IService,
+        log: ClusterLog,
+        config: Config,
+        lock: HomeLock,
+        background: bool,
+    ) -> None:
         """
+        @param lock: is kept as long as the service.
         @param background: whether twistd leaves the terminal.
         """
         super().__init__()
+        self._lock = lock
         self._log = log
         self._config = config
         self._background = background
@@ -177,7 +225,7 @@ def makeService(options: Options) -> IService:
     """
     home = Home(options["home"])
     try:
-        checkHome(home)
+        checkHome(home, _mayWrite(options))
         config = loadConfig(options["config"], home=home.path, role=options["role"])
         if config.disabled:
             sys.stdout.write(
@@ -187,6 +235,8 @@ def makeService(options: Options) -> IService:
         settings = loadSettings(home.settings)
         key = ClusterKey(config.key, where=f"{config.path}, <key>")
         addWorkingFolders(home, chooseOwner(home, os.geteuid()))
+        options.lock.acquire()
+        checkHomeId(home)
         if config.role == MASTER:
             _checkPort(config)
     except BadInput as problem:
@@ -195,7 +245,31 @@ def makeService(options: Options) -> IService:
     log = ClusterLog(home.log, tag, level=LogLevel.debug if options["verbose"] else LogLevel.info)
     log.hide(config.key)
     background = options.parent is not None and not options.parent.get("nodaemon")
-    return NodeService(_node(home, config, settings, key), log, config, background)
+    return NodeService(_node(home, config, settings, key), log, config, options.lock, background)
+
+
+def _mayWrite(options: Options) -> Callable[[str], bool] | None:
+    """
+    Whether the user to whom twistd switches may make files in a folder;
+    C{None} if it does not switch.
+    """
+    parent = options.parent
+    if parent is None or parent.get("uid") is None or os.geteuid() != 0:
+        return None
+    uid = parent["uid"]
+    gid = parent.get("gid")
+    if gid is None:
+        try:
+            gid = pwd.getpwuid(uid).pw_gid
+        except KeyError:
+            gid = -1
+
+    def mayWrite(folder: str) -> bool:
+        status = os.stat(folder)
+        bits = 0o300 if status.st_uid == uid else 0o030 if status.st_gid == gid else 0o003
+        return uid == 0 or status.st_mode & bits == bits
+
+    return mayWrite
 
 
 def _node(home: Home, config: Config, settings: Settings, key: ClusterKey) -> IService:
@@ -274,5 +348,7 @@ def _portProblem(config: Config, error: OSError) -> tuple[str, str, str]:
     return (
         f"cannot listen on {config.bindAddr} port {config.port} ({error.strerror})",
         f"{config.path}, <bind_addr> and <port>",
-        "stop the program that uses it, or choose others",
+        "stop the program that uses it, or choose others"
+        if error.errno == errno.EADDRINUSE
+        else "choose an address of this machine, and a port that this user may open",
     )
