@@ -10,7 +10,8 @@ import sys
 from io import StringIO
 from typing import Any
 
-from twisted.logger import Logger
+from twisted.application.service import Application
+from twisted.logger import ILogObserver, Logger
 from twisted.python import usage
 from twisted.python.filepath import FilePath
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
@@ -133,25 +134,39 @@ class TapTests(SynchronousTestCase):
 
     def test_twistdsDefaults(self) -> None:
         """
-        twistd's pid file and log are the home's, unless it was told others.
+        twistd's pid file is the home's, unless it was told another.
         """
         home = self.home()
         parent = self.parsed("--home", home.path)
         self.assertEqual(home.preauthChild("var/run/wazuh-cluster.pid").path, parent["pidfile"])
-        self.assertIsNone(parent["logfile"])
-        observer = parent["logger"]()
+        parent = self.parsed(
+            "--home", home.path, twistd=("--pidfile", "/x.pid", "--logfile", "/x.log")
+        )
+        self.assertEqual(("/x.pid", "/x.log"), (parent["pidfile"], parent["logfile"]))
+
+    def application(self, home: FilePath[str], *twistd: str) -> Any:
+        _, options = self.parse("--home", home.path, twistd=twistd)
+        self.addCleanup(options.lock.release)
+        application = Application("wazuh-cluster")
+        makeService(options).setServiceParent(application)
+        return application
+
+    def test_twistdsLog(self) -> None:
+        """
+        In the background twistd writes warnings to the home's own file,
+        unless it was told otherwise.
+        """
+        home = self.home()
+        observer = self.application(home).getComponent(ILogObserver)
         log = Logger("elsewhere", observer=observer)
         log.info("chatter")
         log.error("trouble")
         content = home.preauthChild("logs/twistd.log").getContent()
         self.assertIn(b"trouble", content)
         self.assertNotIn(b"chatter", content)
-        parent = self.parsed(
-            "--home", home.path, twistd=("--pidfile", "/x.pid", "--logfile", "/x.log")
-        )
-        self.assertEqual(("/x.pid", "/x.log"), (parent["pidfile"], parent["logfile"]))
-        parent = self.parsed("--home", home.path, twistd=("--nodaemon",))
-        self.assertIsNone(parent["logger"])
+        for told in (("--nodaemon",), ("--logfile", "/x.log")):
+            application = self.application(self.home(), *told)
+            self.assertIsNone(application.getComponent(ILogObserver, None))
 
     def parsed(self, *arguments: str, twistd: tuple[str, ...] = ()) -> Any:
         """

@@ -16,7 +16,6 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from typing import Any, NoReturn
 
 from twisted.application.service import IService, MultiService
@@ -38,6 +37,7 @@ from twisted.logger import (
     textFileLogObserver,
 )
 from twisted.python import usage
+from twisted.python.components import Componentized
 from twisted.python.logfile import LogFile
 
 from wazuh_cluster import memory
@@ -101,12 +101,9 @@ class Options(usage.Options):
                 # Nobody runs here, whatever a process that was killed left.
                 with suppress(OSError):
                     os.unlink(home.pidFile)
-        told = ("logfile", "logger", "syslog", "nodaemon")
-        if not any(parent.get(each) for each in told):
-            parent["logger"] = partial(twistdLog, home.join("logs/twistd.log"))
 
 
-def twistdLog(path: str) -> ILogObserver:
+def quietLog(path: str) -> ILogObserver:
     """
     What twistd writes in the background unless it is told otherwise: warnings
     and worse, for what happens before and beside the cluster's own log.
@@ -132,12 +129,15 @@ class NodeService(MultiService):
         config: Config,
         lock: HomeLock,
         background: bool,
+        twistdLog: str | None = None,
     ) -> None:
         """
         @param lock: is kept as long as the service.
         @param background: whether twistd leaves the terminal.
+        @param twistdLog: where twistd is to write, if it was not told.
         """
         super().__init__()
+        self._twistdLog = twistdLog
         self._lock = lock
         self._log = log
         self._config = config
@@ -151,6 +151,14 @@ class NodeService(MultiService):
             _theReactor(),
             self._journal,
         ).setServiceParent(self)
+
+    def setServiceParent(self, parent: object) -> None:
+        """
+        Become the service of an application, which says where twistd writes.
+        """
+        super().setServiceParent(parent)
+        if self._twistdLog is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, quietLog(self._twistdLog))
 
     def privilegedStartService(self) -> None:
         """
@@ -244,8 +252,13 @@ def makeService(options: Options) -> IService:
     tag = "Master" if config.role == MASTER else f"Worker {config.nodeName}"
     log = ClusterLog(home.log, tag, level=LogLevel.debug if options["verbose"] else LogLevel.info)
     log.hide(config.key)
-    background = options.parent is not None and not options.parent.get("nodaemon")
-    return NodeService(_node(home, config, settings, key), log, config, options.lock, background)
+    parent: Any = options.parent or {}
+    background = options.parent is not None and not parent.get("nodaemon")
+    told = any(parent.get(each) for each in ("logfile", "logger", "syslog"))
+    twistdLog = home.join("logs/twistd.log") if background and not told else None
+    return NodeService(
+        _node(home, config, settings, key), log, config, options.lock, background, twistdLog
+    )
 
 
 def _mayWrite(options: Options) -> Callable[[str], bool] | None:
