@@ -99,6 +99,27 @@ class SyncTests(FilledCase):
         self.assertFalse(home.preauthChild("etc/lists/extra").exists())
         self.assertEqual(0o660, modeOf(home.preauthChild("etc/decoders/local_decoder.xml")))
 
+    def test_extraLinksGo(self) -> None:
+        """
+        A link or a pipe that only the worker has goes, what a link leads to
+        stays; a folder that was empty all along stays too.
+        """
+        self.start()
+        outside = self.makeHome("outside").child("precious")
+        outside.setContent(b"mine")
+        rules = self.workerHome.preauthChild("etc/rules")
+        os.symlink(outside.path, rules.child("link.xml").path)
+        os.mkfifo(rules.child("pipe.xml").path)
+        empty = self.workerHome.preauthChild("etc/shared/empty")
+        empty.makedirs()
+        self.pass_(9.5)
+        self.assertEqual(["local_rules.xml"], rules.listdir())
+        self.assertEqual(b"mine", outside.getContent())
+        self.assertTrue(empty.exists())
+        reports = len(self.story.reports)
+        self.pass_(18)
+        self.assertEqual(reports, len(self.story.reports))
+
     def test_timesMoveNoBytes(self) -> None:
         """
         Where only the time differs, nothing is fetched.
@@ -128,7 +149,7 @@ class SyncTests(FilledCase):
         """
         state = MemoryState()
         due = RestartDue(state)
-        _, worker, _ = self.start(state=state)
+        master, worker, _ = self.start(state=state)
         due.clear()
         install, seen = worker.integrity.tree.install, []
 
@@ -142,6 +163,10 @@ class SyncTests(FilledCase):
         self.write(self.home, "etc/rules/local_rules.xml", b"<group>3</group>", 3000)
         self.pass_(8.5)
         self.assertEqual(1, len(seen))
+        self.assertEqual(
+            {b"etc/rules/local_rules.xml": "No space left on device"},
+            dict(master.statuses()[0].failed),
+        )
         self.assertIsNotNone(seen[0])
         self.assertIsNone(due.read())
         self.pass_(9)

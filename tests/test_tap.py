@@ -16,9 +16,10 @@ from twisted.python import usage
 from twisted.python.filepath import FilePath
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from wazuh_cluster.daemon import NodeService
 from wazuh_cluster.home import Home, makeHome
 from wazuh_cluster.master import MasterService
-from wazuh_cluster.tap import NodeService, Options, makeService
+from wazuh_cluster.tap import Options, makeService
 from wazuh_cluster.worker import WorkerService
 
 CONF = """<ossec_config>

@@ -24,6 +24,7 @@ from wazuh_cluster.master import MasterService
 from wazuh_cluster.model import NodeName
 from wazuh_cluster.protocol import COMMANDS, KeepAlive
 from wazuh_cluster.protocol.arguments import Octets
+from wazuh_cluster.protocol.boxes import BoxParser
 from wazuh_cluster.testing.filesystem import MemoryFileSystem
 from wazuh_cluster.testing.network import MemoryNetwork
 from wazuh_cluster.testing.runner import ImmediateRunner
@@ -60,26 +61,23 @@ class Conversation:
         return "\n\n".join(parts) + "\n"
 
 
-@implementer(amp.IBoxReceiver)
 class Ear:
     """
     Hears what a peer receives.
     """
 
     def __init__(self, peer: Any, sender: str, conversation: Conversation) -> None:
-        self._peer = peer
         self._sender = sender
         self._conversation = conversation
+        self._parser = BoxParser(self._heard, 16, 70_000)
+        self._received = peer.dataReceived
 
-    def startReceivingBoxes(self, sender: object) -> None:
-        self._peer.startReceivingBoxes(sender)
+    def dataReceived(self, data: bytes) -> None:
+        self._parser.feed(data)
+        self._received(data)
 
-    def ampBoxReceived(self, box: amp.AmpBox) -> None:
+    def _heard(self, box: amp.AmpBox) -> None:
         self._conversation.boxes.append((self._sender, dict(box)))
-        self._peer.ampBoxReceived(box)
-
-    def stopReceivingBoxes(self, reason: object) -> None:
-        self._peer.stopReceivingBoxes(reason)
 
 
 class _Listening(WrappingFactory):
@@ -96,7 +94,7 @@ class _Listening(WrappingFactory):
 
     def buildProtocol(self, addr: Any) -> Any:
         peer: Any = self.wrappedFactory.buildProtocol(addr)
-        peer.boxReceiver = Ear(peer, self._sender, self._conversation)
+        peer.dataReceived = Ear(peer, self._sender, self._conversation).dataReceived
         return peer
 
 

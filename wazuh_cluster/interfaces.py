@@ -337,6 +337,12 @@ class ITree(Interface):
         process may perhaps mend.
         """
 
+    def findStrays(local: Snapshot, master: Manifest) -> tuple[bytes, ...]:
+        """
+        Links and special files where the master has nothing: extra, though a
+        root does not show them.
+        """
+
     def owner() -> Owner | None:
         """
         Whom carried files belong to: as the home's C{etc} does; C{None} if

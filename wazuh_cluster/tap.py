@@ -8,48 +8,34 @@ L{makeService}.
 
 from __future__ import annotations
 
-import errno
 import os
 import pwd
-import signal
 import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import Any
 
-from twisted.application.service import IService, MultiService
-from twisted.internet.defer import Deferred
+from twisted.application.service import IService
 from twisted.internet.endpoints import (
     HostnameEndpoint,
     TCP4ServerEndpoint,
     TCP6ServerEndpoint,
 )
-from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import (
-    FilteringLogObserver,
-    ILogObserver,
     LogLevel,
-    LogLevelFilterPredicate,
-    LogPublisher,
-    globalLogPublisher,
-    textFileLogObserver,
 )
 from twisted.python import usage
-from twisted.python.components import Componentized
-from twisted.python.logfile import LogFile
 
-from wazuh_cluster import memory
 from wazuh_cluster.config import Config, loadConfig
+from wazuh_cluster.daemon import NodeService, portProblem
 from wazuh_cluster.errors import BadInput, HomeError
 from wazuh_cluster.home import Home, addWorkingFolders, checkHome, checkHomeId, chooseOwner
 from wazuh_cluster.homelock import HomeLock
 from wazuh_cluster.integrity import DirectoryTree
-from wazuh_cluster.journal import MAIN, Journal
 from wazuh_cluster.log import ClusterLog
 from wazuh_cluster.model import MASTER, NodeName
-from wazuh_cluster.periodic import Periodic
 from wazuh_cluster.scripts.homeoptions import defaultHome
 from wazuh_cluster.settings import Settings, loadSettings
 from wazuh_cluster.trust import ClusterKey
@@ -103,127 +89,6 @@ class Options(usage.Options):
                     os.unlink(home.pidFile)
 
 
-def quietLog(path: str) -> ILogObserver:
-    """
-    What twistd writes in the background unless it is told otherwise: warnings
-    and worse, for what happens before and beside the cluster's own log.
-    """
-    try:
-        file = LogFile.fromFullPath(path, maxRotatedFiles=3, defaultMode=0o640)
-    except OSError:
-        return LogPublisher()
-    return FilteringLogObserver(
-        textFileLogObserver(file), [LogLevelFilterPredicate(defaultLogLevel=LogLevel.warn)]
-    )
-
-
-class NodeService(MultiService):
-    """
-    A node and its log.
-    """
-
-    def __init__(
-        self,
-        node: IService,
-        log: ClusterLog,
-        config: Config,
-        lock: HomeLock,
-        background: bool,
-        twistdLog: str | None = None,
-    ) -> None:
-        """
-        @param lock: is kept as long as the service.
-        @param background: whether twistd leaves the terminal.
-        @param twistdLog: where twistd is to write, if it was not told.
-        """
-        super().__init__()
-        self._twistdLog = twistdLog
-        self._lock = lock
-        self._log = log
-        self._config = config
-        self._background = background
-        self._journal = Journal(MAIN)
-        node.setServiceParent(self)
-        Periodic(
-            "Memory",
-            memory.INTERVAL,
-            memory.Housekeeper().look,
-            _theReactor(),
-            self._journal,
-        ).setServiceParent(self)
-
-    def setServiceParent(self, parent: object) -> None:
-        """
-        Become the service of an application, which says where twistd writes.
-        """
-        super().setServiceParent(parent)
-        if self._twistdLog is not None and isinstance(parent, Componentized):
-            parent.setComponent(ILogObserver, quietLog(self._twistdLog))
-
-    def privilegedStartService(self) -> None:
-        """
-        Open the port.
-        """
-        globalLogPublisher.addObserver(self._log)
-        for warning in self._config.warnings:
-            self._journal.warn("{warning}", warning=warning)
-        if self._config.keyProblem is not None:
-            self._journal.error("{problem}", problem=self._config.keyProblem)
-        try:
-            super().privilegedStartService()
-        except CannotListenError as error:
-            self._fail(BadInput(*_portProblem(self._config, error.socketError)))
-
-    def startService(self) -> None:
-        """
-        Start the log and the node.
-        """
-        reactor = _theReactor()
-        memory.tuneAllocator()
-        self._log.start()
-        signal.signal(
-            signal.SIGHUP,
-            lambda *_: reactor.callFromThread(self._log.reopen),
-        )
-        try:
-            super().startService()
-        except BadInput as problem:
-            self._fail(problem)
-        except OSError as error:
-            self._fail(
-                HomeError(
-                    f"its state cannot be kept ({error.strerror})",
-                    error.filename or self._config.home,
-                    "let the user that the daemon runs as (twistd --uid) write there",
-                )
-            )
-
-    def _fail(self, problem: BadInput) -> NoReturn:
-        """
-        End the process. In the background twistd shows 100 bytes of an
-        exception, so the whole line goes into the log first.
-        """
-        self._journal.critical("{problem}", problem=problem)
-        self._log.start()
-        self._log.stop()
-        if self._background:
-            raise type(problem)(problem.what, problem.where, problem.remedy) from None
-        raise SystemExit(str(problem)) from None
-
-    def stopService(self) -> Deferred[None]:
-        """
-        Stop the node, then the log.
-        """
-        stopped: Deferred[Any] = super().stopService()
-
-        def stopLog(result: object) -> object:
-            globalLogPublisher.removeObserver(self._log)
-            self._log.stop(0.7)
-            return result
-
-        return stopped.addBoth(stopLog)
-
-
 def makeService(options: Options) -> IService:
     """
     The service of a node.
@@ -257,7 +122,13 @@ def makeService(options: Options) -> IService:
     told = any(parent.get(each) for each in ("logfile", "logger", "syslog"))
     twistdLog = home.join("logs/twistd.log") if background and not told else None
     return NodeService(
-        _node(home, config, settings, key), log, config, options.lock, background, twistdLog
+        _theReactor(),
+        _node(home, config, settings, key),
+        log,
+        config,
+        options.lock,
+        background,
+        twistdLog,
     )
 
 
@@ -329,15 +200,6 @@ def _node(home: Home, config: Config, settings: Settings, key: ClusterKey) -> IS
     )
 
 
-def _theReactor() -> Any:
-    """
-    Imported here, for twistd may still be told to install another.
-    """
-    from twisted.internet import reactor
-
-    return reactor
-
-
 def _serverEndpoint(reactor: Any, config: Config) -> IStreamServerEndpoint:
     kind = TCP6ServerEndpoint if ":" in config.bindAddr else TCP4ServerEndpoint
     return kind(reactor, config.port, backlog=_BACKLOG, interface=config.bindAddr)
@@ -354,14 +216,13 @@ def _checkPort(config: Config) -> None:
             probe.bind((config.bindAddr, config.port))
             probe.listen(1)
     except OSError as error:
-        raise BadInput(*_portProblem(config, error)) from None
+        raise BadInput(*portProblem(config, error)) from None
 
 
-def _portProblem(config: Config, error: OSError) -> tuple[str, str, str]:
-    return (
-        f"cannot listen on {config.bindAddr} port {config.port} ({error.strerror})",
-        f"{config.path}, <bind_addr> and <port>",
-        "stop the program that uses it, or choose others"
-        if error.errno == errno.EADDRINUSE
-        else "choose an address of this machine, and a port that this user may open",
-    )
+def _theReactor() -> Any:
+    """
+    Imported here, for twistd may still be told to install another.
+    """
+    from twisted.internet import reactor
+
+    return reactor

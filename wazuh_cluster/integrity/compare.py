@@ -36,13 +36,15 @@ class Comparison:
     @ivar shared: likewise, of files whose content differs.
     @ivar restamp: likewise, of files of which only the mtime differs.
     @ivar mend: paths of files with the right content but another mode or owner.
-    @ivar extra: paths of the worker's files.
+    @ivar extra: paths of the worker's files, and of links and special files
+        of its own.
     @ivar extraValid: likewise; they go up to the master first.
     @ivar inTheWay: paths of the worker's files and links that stand where the
         master has a folder, or below where it has a file.
     @ivar foldersInTheWay: paths of folders that stand, or lie below, where the
         master has a file.
-    @ivar emptyFolders: paths of folders in which the master has no file.
+    @ivar emptyFolders: paths of folders in which the master has no file any
+        more; one that was empty all along stays.
     """
 
     missing: array[int]
@@ -119,8 +121,8 @@ def compare(
             inTheWay.append(path)
             continue
         item = items.find(path)
-        known = lastApplied is not None and lastApplied.index(path) is not None
-        if item is not None and item.extraValid and not known:
+        gone = lastApplied is not None and lastApplied.index(path) is not None
+        if item is not None and item.extraValid and not gone:
             extraValid.append(path)
         else:
             extra.append(path)
@@ -130,6 +132,9 @@ def compare(
             continue
         if place.isFolder(held.path) or place.isBelowFile(held.path):
             inTheWay.append(held.path)
+        elif not place.isFile(held.path):
+            extra.append(held.path)
+    extra.sort()
     yield
     folders = [path for path in local.folders if not place.isHeld(path)]
     return Comparison(
@@ -141,7 +146,32 @@ def compare(
         tuple(extraValid),
         tuple(sorted(inTheWay)),
         tuple(path for path in folders if place.isFile(path) or place.isBelowFile(path)),
-        tuple(path for path in folders if place.isNothing(path)),
+        tuple(
+            path
+            for path in folders
+            if place.isNothing(path)
+            and (ours.below(path) or (lastApplied is not None and lastApplied.below(path)))
+        ),
+    )
+
+
+def _has(manifest: Manifest | None, folder: bytes) -> bool:
+    return manifest is not None and bool(manifest.below(folder))
+
+
+def findStrays(local: Manifest, master: Manifest) -> tuple[bytes, ...]:
+    """
+    The paths of links and special files of the worker's where the master has
+    nothing. They are extra, though roots leave them out.
+    """
+    place = _Place(master) if local.held else None
+    return tuple(
+        held.path
+        for held in local.held
+        if place is not None
+        and not held.path.endswith(b"/")
+        and not place.isHeld(held.path)
+        and not place.isFile(held.path)
     )
 
 

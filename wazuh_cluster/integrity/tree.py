@@ -13,7 +13,7 @@ from attrs import evolve
 from zope.interface import implementer
 
 from wazuh_cluster.errors import BadInput, HomeError
-from wazuh_cluster.integrity.compare import Comparison, compare, findMends
+from wazuh_cluster.integrity.compare import Comparison, compare, findMends, findStrays
 from wazuh_cluster.integrity.filesystem import RealFileSystem
 from wazuh_cluster.integrity.folders import CarriedFiles, Folders, Owner, joined, makeWay
 from wazuh_cluster.integrity.install import Outcome, install
@@ -122,6 +122,12 @@ class DirectoryTree:
         """
         found = yield from findMends(local, self.items, self.owner())
         return self._mendable(found)
+
+    def findStrays(self, local: Snapshot, master: Manifest) -> tuple[bytes, ...]:
+        """
+        See L{ITree.findStrays}.
+        """
+        return findStrays(local.manifest, master)
 
     def owner(self) -> Owner | None:
         """

@@ -5,6 +5,7 @@ master.
 
 from __future__ import annotations
 
+from wazuh_cluster.errors import InstallFailed
 from wazuh_cluster.integrity import Holds, Outcome, Plan
 from wazuh_cluster.journal import Journal
 from wazuh_cluster.model import Generation, SyncReport
@@ -57,6 +58,7 @@ class Account:
         self._failures: frozenset[tuple[bytes, str]] = frozenset()
         self._holds: frozenset[str] = frozenset()
         self._started: str | None = None
+        self._failureTold = ""
         self._reached: Generation | None = None
 
     def starting(self, counts: str, fetching: bool) -> None:
@@ -165,6 +167,7 @@ class Account:
 
         @param root: what the files have become.
         """
+        self._failureTold = ""
         failed = sorted(report.failed.items())[:_TOLD]
         lines = [f"{_shown(path)[:400]}: {why[:200]}".replace("\n", "\\n") for path, why in failed]
         await peer.call(
@@ -180,6 +183,31 @@ class Account:
             failures="\n".join(lines)[:30_000],
             held=len(holds),
             holds="\n".join(hold.text.replace("\n", " ")[:1000] for hold in holds.all)[:7_500],
+        )
+
+    async def tellFailure(
+        self, peer: Peer, generation: Generation, root: bytes, failure: InstallFailed
+    ) -> None:
+        """
+        Tell the master, once, that nothing could be installed.
+        """
+        text = str(failure)
+        if not peer.live or text == self._failureTold:
+            return
+        self._failureTold = text
+        await peer.call(
+            ReportIntegrity,
+            master=generation.master,
+            number=generation.number,
+            generation=generation.root,
+            root=root,
+            counts="Nothing could be installed",
+            milliseconds=0,
+            received=0,
+            failed=1,
+            failures=text.replace("\n", " ")[:30_000],
+            held=0,
+            holds="",
         )
 
 

@@ -1,0 +1,168 @@
+"""
+The daemon around a node: its log, its signals, and one line when it cannot
+start.
+"""
+
+from __future__ import annotations
+
+import errno
+import signal
+from typing import Any, NoReturn
+
+from twisted.application.service import IService, MultiService
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.logger import (
+    FilteringLogObserver,
+    ILogObserver,
+    LogLevel,
+    LogLevelFilterPredicate,
+    LogPublisher,
+    globalLogPublisher,
+    textFileLogObserver,
+)
+from twisted.python.components import Componentized
+from twisted.python.logfile import LogFile
+
+from wazuh_cluster import memory
+from wazuh_cluster.config import Config
+from wazuh_cluster.errors import BadInput, HomeError
+from wazuh_cluster.homelock import HomeLock
+from wazuh_cluster.journal import MAIN, Journal
+from wazuh_cluster.log import ClusterLog
+from wazuh_cluster.periodic import Periodic
+
+
+def quietLog(path: str) -> ILogObserver:
+    """
+    What twistd writes in the background unless it is told otherwise: warnings
+    and worse, for what happens before and beside the cluster's own log.
+    """
+    try:
+        file = LogFile.fromFullPath(path, maxRotatedFiles=3, defaultMode=0o640)
+    except OSError:
+        return LogPublisher()
+    return FilteringLogObserver(
+        textFileLogObserver(file), [LogLevelFilterPredicate(defaultLogLevel=LogLevel.warn)]
+    )
+
+
+class NodeService(MultiService):
+    """
+    A node and its log.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        node: IService,
+        log: ClusterLog,
+        config: Config,
+        lock: HomeLock,
+        background: bool,
+        twistdLog: str | None = None,
+    ) -> None:
+        """
+        @param lock: is kept as long as the service.
+        @param background: whether twistd leaves the terminal.
+        @param twistdLog: where twistd is to write, if it was not told.
+        """
+        super().__init__()
+        self._reactor = reactor
+        self._twistdLog = twistdLog
+        self._lock = lock
+        self._log = log
+        self._config = config
+        self._background = background
+        self._journal = Journal(MAIN)
+        node.setServiceParent(self)
+        Periodic(
+            "Memory",
+            memory.INTERVAL,
+            memory.Housekeeper().look,
+            self._reactor,
+            self._journal,
+        ).setServiceParent(self)
+
+    def setServiceParent(self, parent: object) -> None:
+        """
+        Become the service of an application, which says where twistd writes.
+        """
+        super().setServiceParent(parent)
+        if self._twistdLog is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, quietLog(self._twistdLog))
+
+    def privilegedStartService(self) -> None:
+        """
+        Open the port.
+        """
+        globalLogPublisher.addObserver(self._log)
+        for warning in self._config.warnings:
+            self._journal.warn("{warning}", warning=warning)
+        if self._config.keyProblem is not None:
+            self._journal.error("{problem}", problem=self._config.keyProblem)
+        try:
+            super().privilegedStartService()
+        except CannotListenError as error:
+            self._fail(BadInput(*portProblem(self._config, error.socketError)))
+
+    def startService(self) -> None:
+        """
+        Start the log and the node.
+        """
+        memory.tuneAllocator()
+        self._log.start()
+        signal.signal(
+            signal.SIGHUP,
+            lambda *_: self._reactor.callFromThread(self._log.reopen),
+        )
+        try:
+            super().startService()
+        except BadInput as problem:
+            self._fail(problem)
+        except OSError as error:
+            self._fail(
+                HomeError(
+                    f"its state cannot be kept ({error.strerror})",
+                    error.filename or self._config.home,
+                    "let the user that the daemon runs as (twistd --uid) write there",
+                )
+            )
+
+    def _fail(self, problem: BadInput) -> NoReturn:
+        """
+        End the process. In the background twistd shows 100 bytes of an
+        exception, so the whole line goes into the log first.
+        """
+        self._journal.critical("{problem}", problem=problem)
+        self._log.start()
+        self._log.stop()
+        if self._background:
+            raise type(problem)(problem.what, problem.where, problem.remedy) from None
+        raise SystemExit(str(problem)) from None
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Stop the node, then the log.
+        """
+        stopped: Deferred[Any] = super().stopService()
+
+        def stopLog(result: object) -> object:
+            globalLogPublisher.removeObserver(self._log)
+            self._log.stop(0.7)
+            return result
+
+        return stopped.addBoth(stopLog)
+
+
+def portProblem(config: Config, error: OSError) -> tuple[str, str, str]:
+    """
+    Why a master cannot listen: what, where and the remedy.
+    """
+    return (
+        f"cannot listen on {config.bindAddr} port {config.port} ({error.strerror})",
+        f"{config.path}, <bind_addr> and <port>",
+        "stop the program that uses it, or choose others"
+        if error.errno == errno.EADDRINUSE
+        else "choose an address of this machine, and a port that this user may open",
+    )
