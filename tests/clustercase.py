@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from wazuh_cluster.home import Home, makeHome
 from wazuh_cluster.integrity import DirectoryTree
-from wazuh_cluster.interfaces import IWorkerObserver
+from wazuh_cluster.interfaces import IRunner, IWorkerObserver
 from wazuh_cluster.master import MasterService
 from wazuh_cluster.model import MasterInfo, NodeName, SyncReport
 from wazuh_cluster.testing.network import MemoryNetwork
@@ -88,7 +88,7 @@ class ClusterCase(SynchronousTestCase):
             self.network.server("master"),
             tree=self.tree(self.masterHome),
             state=keywords.pop("state", None) or MemoryState(),
-            runner=lambda name: ImmediateRunner(),
+            runner=self.runner,
             wallClock=self.wallClock,
             **keywords,
         )
@@ -109,7 +109,7 @@ class ClusterCase(SynchronousTestCase):
             self.network.client("master", source=keywords.pop("source", name)),
             tree=self.tree(home),
             state=keywords.pop("state", None) or MemoryState(),
-            runner=lambda name: ImmediateRunner(),
+            runner=self.runner,
             wallClock=keywords.pop("wallClock", None) or self.wallClock,
             jitter=lambda: 0.0,
             observer=keywords.pop("observer", None) or Story(),
@@ -125,6 +125,12 @@ class ClusterCase(SynchronousTestCase):
         stopping = service.stopService()
         self.clock.pump([0.5] * 4)
         self.successResultOf(stopping)
+
+    def runner(self, name: str) -> IRunner:
+        """
+        Where a node's blocking work runs.
+        """
+        return ImmediateRunner()
 
     def wallClock(self) -> float:
         return NOW + self.clock.seconds()

@@ -20,8 +20,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.test_compare import _homes
 from tests.twohomes import NOW, TwoHomes, drive, manifestOf
 from wazuh_cluster.errors import HostilePath, InstallFailed
-from wazuh_cluster.integrity import Hold, Holds, Outcome, Plan
+from wazuh_cluster.integrity import Hold, Holds, Outcome, Owner, Plan
 from wazuh_cluster.integrity.holds import ITEM
+from wazuh_cluster.integrity.prepare import FEW
 from wazuh_cluster.integrity.temporary import isTemporary
 
 MASTER = {
@@ -824,6 +825,123 @@ class FaultTests(SynchronousTestCase):
                 self.checkConverges()
                 tree = self.homes.fs.listTree(b"/worker")
                 self.assertEqual([p for p in tree if isTemporary(p.rpartition(b"/")[2])], [])
+
+
+class ManyTests(SynchronousTestCase):
+    """
+    Of many files each is dressed while it comes in, and looked at once more
+    before it is installed.
+    """
+
+    def begin(self) -> Callable[[], Outcome]:
+        self.homes = homes = TwoHomes()
+        self.files = {b"etc/rules/%d/%03d" % (n % 3, n): b"rule %d" % n for n in range(2 * FEW)}
+        # One content, by two items that give it different permissions.
+        self.files |= {b"etc/client.keys": b"same", b"etc/lists/same": b"same"}
+        homes.put(b"/master", self.files)
+        self.plan = evolve(homes.plan(), owner=Owner(7, 8))
+        self.staging = homes.worker.openStaging()
+        homes.fetch(self.plan, self.staging)
+        del homes.fs.operations[:]
+        return lambda: drive(homes.worker.install(self.plan, self.staging))
+
+    def staged(self, path: bytes) -> bytes:
+        index = self.plan.manifest.index(path)
+        assert index is not None
+        return self.staging._path + b"/" + self.staging.name(self.plan.manifest.digest(index))
+
+    def check(self) -> None:
+        """
+        All is there, with mode, owner and time.
+        """
+        for path, content in self.files.items():
+            status = self.homes.fs.status(b"/worker/" + path)
+            item = self.homes.items.check(path)
+            self.assertEqual(self.homes.fs.get(b"/worker/" + path), content)
+            self.assertEqual(stat.S_IMODE(status.mode), item.mode, path)
+            self.assertEqual((status.uid, status.gid), (7, 8), path)
+            if not item.ownTime:
+                self.assertEqual(status.mtimeNs, (NOW - 1000) * 10**9)
+
+    def test_notOpenedAgain(self) -> None:
+        """
+        A file that is as it should be is renamed, and not opened before.
+        """
+        outcome = self.begin()()
+        self.assertEqual((len(outcome.created), outcome.failed), (len(self.files), {}))
+        self.check()
+        opened = [path for operation, path in self.homes.fs.operations if operation == "openWrite"]
+        # Both files with the same content: the copy, and what it is of.
+        self.assertTrue(len(opened) <= 2, opened)
+
+    def test_changedMeanwhile(self) -> None:
+        """
+        Whatever is not as it should be any more is mended; a file of another
+        size is not installed.
+        """
+        a, b, c, d = (b"etc/rules/%d/%03d" % (n % 3, n) for n in range(4))
+        install = self.begin()
+        fs = self.homes.fs
+        folder = fs.openFolder(self.staging._path)
+        folder.setMode(self.staged(a).rpartition(b"/")[2], 0o666)
+        folder.setOwner(self.staged(b).rpartition(b"/")[2], 0, 0)
+        folder.setTimes(self.staged(c).rpartition(b"/")[2], 5)
+        fs.put(self.staged(d), b"longer than it was", 0o660, NOW - 1000)
+        outcome = install()
+        self.assertEqual(list(outcome.failed), [d])
+        self.assertIn("cannot make it ready", outcome.failed[d])
+        del self.files[d]
+        self.check()
+
+    def test_gone(self) -> None:
+        """
+        If one is not there any more, nothing changes at all.
+        """
+        install = self.begin()
+        self.homes.fs.remove(self.staged(b"etc/rules/1/013"))
+        error = self.assertRaises(InstallFailed, install)
+        self.assertIn("etc/rules/1/013: cannot make it ready", str(error))
+        self.assertEqual(self.homes.files(b"/worker"), {})
+
+    def test_link(self) -> None:
+        """
+        Nor if a link stands there.
+        """
+        install = self.begin()
+        name = self.staged(b"etc/rules/1/013")
+        self.homes.fs.remove(name)
+        self.homes.fs.put(b"/elsewhere", b"rule 13", 0o660, NOW - 1000)
+        self.homes.fs.link(name, b"/elsewhere")
+        self.assertRaises(InstallFailed, install)
+        self.assertEqual(self.homes.files(b"/worker"), {})
+        self.assertEqual(self.homes.fs.status(b"/elsewhere").uid, 0)
+
+    def test_faults(self) -> None:
+        """
+        Whatever step fails, what is installed is whole and dressed, and the
+        next try brings the rest.
+        """
+        self.begin()()
+        steps = len(self.homes.fs.operations)
+        for at in range(1, steps + 1, 7):
+            install = self.begin()
+            count = [0]
+
+            def act(at: int = at, count: list[int] = count) -> None:
+                count[0] += 1
+                if count[0] == at:
+                    raise OSError(FAULTS[at % 6], "refused")
+
+            self.homes.fs.before("*", None, act, times=None)
+            with contextlib.suppress(InstallFailed):
+                install()
+            for path, content in self.homes.files(b"/worker").items():
+                self.assertEqual(content, self.files[path])
+            self.homes.clock.advance(5)
+            self.plan = evolve(self.homes.plan(), owner=Owner(7, 8))
+            self.homes.fetch(self.plan, self.staging)
+            drive(self.homes.worker.install(self.plan, self.staging))
+            self.check()
 
 
 class AnyHomesTests(SynchronousTestCase):

@@ -18,6 +18,13 @@ _PIECES = st.one_of(
     st.sampled_from([b"etc", b"shared", b"rules", b"..", b".", b"", b"a\\b", b"\0", b"x" * 256]),
     st.binary(max_size=6),
 )
+_FOLDERS = st.sampled_from(
+    [b"etc", b"etc/rules", b"etc/rules/a", b"queue/agent-groups", b"queue/agent-groups/a", b"x"]
+)
+_SIMILAR = st.tuples(
+    _FOLDERS,
+    st.sampled_from([b"a", b"", b".", b"..", b"a~", b"client.keys", b"x\0", b"x\\", b"x" * 256]),
+).map(b"/".join)
 _PATHS = st.lists(_PIECES, max_size=6).map(b"/".join)
 
 
@@ -189,6 +196,40 @@ class ItemsTests(SynchronousTestCase):
         item = WAZUH_ITEMS.find(path)
         if item is not None:
             self.assertTrue(isWithin(os.path.normpath(path), item.path))
+
+    @settings(deadline=None, max_examples=300)
+    @given(st.lists(_SIMILAR, max_size=8))
+    def test_anyOrder(self, paths: list[bytes]) -> None:
+        """
+        What was asked before makes no difference.
+        """
+        used = Items(WAZUH_ITEMS)
+        for path in paths:
+            new = Items(WAZUH_ITEMS)
+            self.assertEqual(used.find(path), new.find(path))
+            try:
+                used.check(path)
+            except HostilePath as error:
+                self.assertEqual(str(self.assertRaises(HostilePath, new.check, path)), str(error))
+
+    def test_sameFolder(self) -> None:
+        """
+        Nor in a folder of which a file is carried.
+        """
+        long = b"etc/rules" + b"/%s" % (b"d" * 250) * 16
+        for good, bad, why in (
+            (b"etc/rules/a", b"etc/rules/..", "'..'"),
+            (b"etc/rules/a", b"etc/rules/", "empty name"),
+            (b"etc/rules/a", b"etc/rules/a\0", "NUL"),
+            (b"etc/rules/a", b"etc/rules/a\\b", "backslash"),
+            (b"etc/rules/a", b"etc/rules/" + b"x" * 256, "name longer"),
+            (b"etc/rules/a", b"etc/rules/a~", "never carried"),
+            (b"var/multigroups/x/merged.mg", b"var/multigroups/x/other", "patterns"),
+            (long + b"/a", long + b"/" + b"x" * 200, "longer than 4096"),
+        ):
+            WAZUH_ITEMS.check(good)
+            self.assertIn(why, str(self.assertRaises(HostilePath, WAZUH_ITEMS.check, bad)))
+            WAZUH_ITEMS.check(good)
 
     def test_held(self) -> None:
         """

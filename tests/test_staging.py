@@ -14,7 +14,16 @@ from zope.interface.verify import verifyObject
 
 from tests.twohomes import NOW, drive, manifestOf
 from wazuh_cluster.errors import InstallFailed, MalformedStream
-from wazuh_cluster.integrity import IPackSink, Needed, Receiver, Sent, Staging
+from wazuh_cluster.integrity import (
+    WAZUH_ITEMS,
+    IPackSink,
+    Needed,
+    Owner,
+    Receiver,
+    Sent,
+    Staging,
+)
+from wazuh_cluster.integrity.prepare import isDressed
 from wazuh_cluster.testing.filesystem import MemoryFileSystem
 
 FILES = {
@@ -125,11 +134,74 @@ class StagingTests(SynchronousTestCase):
         """
         Never more is written than the manifest announced.
         """
-        most = []
+        most: list[int] = []
         self.fs.before("file.write", None, lambda: most.append(1), times=None)
-        receiver = self.receive(b"the first file", b"x" * 1000, b"y" * 1000)
-        self.assertEqual(list(receiver.failures), [A])
-        self.assertEqual((len(most), self.fs.listTree(b"/staging")), (1, []))
+        for pieces, writes in (((b"the first", b" file"), 2), ((FILES[A],), 0)):
+            most.clear()
+            receiver = self.receive(*pieces, b"x" * 1000, b"y" * 1000)
+            self.assertEqual(list(receiver.failures), [A])
+            self.assertEqual((len(most), self.fs.listTree(b"/staging")), (writes, []))
+
+    def test_atOnce(self) -> None:
+        """
+        A file that comes in one piece is proved before anything is written,
+        and written under its digest.
+        """
+        self.staging.open()
+        del self.fs.operations[:]
+        self.receive(b"another first!")
+        self.assertEqual(self.fs.operations, [])
+        self.receive(FILES[A])
+        name = b"/staging/" + nameOf(FILES[A])
+        self.assertEqual(self.fs.operations, [("create", name), ("file.write", name)])
+
+    def test_atOnceOverRubbish(self) -> None:
+        """
+        What somebody put there in the meantime is replaced, not written to.
+        """
+        name = b"/staging/" + nameOf(FILES[A])
+        self.needed()
+        self.fs.put(b"/elsewhere", b"not ours")
+        self.fs.link(name, b"/elsewhere")
+        self.receive(FILES[A])
+        self.assertEqual(self.fs.get(name), FILES[A])
+        self.assertEqual(self.fs.get(b"/elsewhere"), b"not ours")
+
+    def test_atOnceAndCut(self) -> None:
+        """
+        Of a file that came in one piece nothing is kept when the pack is cut
+        before its end.
+        """
+        receiver = Receiver(self.staging, self.manifest, self.needed())
+        receiver.begin(0, 0)
+        receiver.data(FILES[A])
+        receiver.close()
+        self.assertEqual(self.fs.listTree(b"/staging"), [])
+        self.assertEqual(self.wanted(), [(A, 0), (B, 0)])
+
+    def test_dressed(self) -> None:
+        """
+        Told of the items, it gives files their mode, owner and time as they
+        come in; what the system refuses there is left to the installation.
+        """
+        name = b"/staging/" + nameOf(FILES[A])
+        for pieces in ((FILES[A],), (b"the first", b" file")):
+            for refused in (None, "file.status", "file.setMode", "file.setOwner", "file.setTimes"):
+                self.setUp()
+                if refused is not None:
+                    self.fs.failOn(refused, errno=errno.EIO)
+                receiver = Receiver(
+                    self.staging, self.manifest, self.needed(), WAZUH_ITEMS, Owner(7, 8)
+                )
+                receiver.begin(0, 0)
+                for piece in pieces:
+                    receiver.data(piece)
+                receiver.end(Sent.OK, "")
+                self.assertTrue(self.staging.has(self.manifest.digest(0)))
+                self.assertEqual(self.fs.get(name), FILES[A])
+                entry, status = self.manifest.entry(0), self.fs.status(name)
+                dressed = isDressed(status, entry, WAZUH_ITEMS.check(A), Owner(7, 8))
+                self.assertEqual(dressed, refused is None, refused)
 
     def test_statuses(self) -> None:
         """
@@ -197,7 +269,7 @@ class StagingTests(SynchronousTestCase):
         self.staging = self.restarted()
         self.assertFalse(self.staging.has(self.manifest.digest(0)))
         self.assertEqual(self.wanted(), [(B, 0)])
-        for damaged in (b"", b"the first fil\0", b"the first file and more"):
+        for damaged in (b"", b"the fi", b"the first fil\0", b"the first file and more"):
             self.fs.put(name, damaged)
             self.staging = self.restarted()
             self.assertEqual(self.wanted(), [(A, 0), (B, 0)])
@@ -223,7 +295,8 @@ class StagingTests(SynchronousTestCase):
     def test_everyDeath(self) -> None:
         """
         Whenever the process dies, what stands under a digest is whole, and the
-        next process gets everything.
+        next process gets everything. A file that came in one piece can be cut
+        short under its digest: the next process sees that.
         """
         for death in range(1, 40):
             self.setUp()
@@ -254,6 +327,39 @@ class StagingTests(SynchronousTestCase):
             self.assertTrue(self.staging.has(self.manifest.digest(0)), death)
         self.assertTrue(finished)
 
+    def test_everyDeathAtOnce(self) -> None:
+        """
+        The same for files that come in one piece: what was not finished is
+        not taken for whole by the next process.
+        """
+        for death in range(1, 10):
+            self.setUp()
+            needed = self.needed()
+            count = [death]
+
+            def die(count: list[int] = count) -> None:
+                count[0] -= 1
+                if count[0] <= 0:
+                    raise KeyboardInterrupt
+
+            self.fs.before("*", None, die, times=None)
+            receiver = Receiver(self.staging, self.manifest, needed, WAZUH_ITEMS, Owner(7, 8))
+            receiver.begin(0, 0)
+            receiver.data(FILES[A])
+            try:
+                receiver.end(Sent.OK, "")
+            except KeyboardInterrupt:
+                self.assertFalse(self.staging.has(self.manifest.digest(0)))
+            finished = count[0] > 0
+            count[0] = 1_000_000
+            self.staging = self.restarted()
+            if (A, 0) in self.wanted():
+                self.receive(FILES[A])
+            self.assertTrue(self.staging.has(self.manifest.digest(0)), death)
+            self.assertEqual(self.fs.listTree(b"/staging"), [nameOf(FILES[A])])
+            self.assertEqual(self.staging.content(self.manifest.digest(0)), FILES[A])
+        self.assertTrue(finished)
+
     def test_diskFull(self) -> None:
         """
         A full disk is one clear line, and the room is given back.
@@ -271,11 +377,13 @@ class StagingTests(SynchronousTestCase):
         Whatever the disk refuses while a file comes in, it is one clear line,
         and the next try succeeds.
         """
-        for operation in ("create", "file.write", "rename"):
+        pieces = {"create": 1, "file.write": 1, "rename": 2}
+        for operation, count in [*pieces.items(), ("create", 2), ("file.write", 2)]:
             for code in (errno.ENOSPC, errno.EROFS, errno.EIO, errno.EACCES):
                 self.setUp()
                 self.fs.failOn(operation, errno=code)
-                error = self.assertRaises(InstallFailed, self.receive, FILES[A])
+                received = [FILES[A]] if count == 1 else [FILES[A][:3], FILES[A][3:]]
+                error = self.assertRaises(InstallFailed, self.receive, *received)
                 self.assertEqual(error.path, A)
                 self.assertNotIn("\n", str(error))
                 self.receive(FILES[A])

@@ -5,12 +5,18 @@ Tests for the integrity threads of a master and its workers.
 from __future__ import annotations
 
 import os
+import sys
+from types import FrameType
 from typing import Any
 
-from tests.clustercase import NOW, FilledCase, modeOf, mtimeOf
+from twisted.internet.defer import Deferred
+
+from tests.clustercase import NOW, ClusterCase, FilledCase, Story, modeOf, mtimeOf
 from wazuh_cluster.errors import InstallFailed
 from wazuh_cluster.integrity import DirectoryTree
+from wazuh_cluster.interfaces import IRunner, Slices
 from wazuh_cluster.restartdue import RestartDue
+from wazuh_cluster.testing.runner import ImmediateRunner
 from wazuh_cluster.testing.state import MemoryState
 
 
@@ -322,3 +328,82 @@ class SyncTests(FilledCase):
         self.write(self.home, "etc/lists/new", b"n:1")
         self.pass_(8.5)
         self.assertEqual(2, self.number(again))
+
+
+OURS = "wazuh_cluster."
+
+
+class _Aside(ImmediateRunner):
+    """
+    A runner that says whether it is at work.
+    """
+
+    inside = 0
+
+    def run(self, work: Slices[Any]) -> Deferred[Any]:
+        return super().run(self._marked(work))
+
+    def _marked(self, work: Slices[Any]) -> Slices[Any]:
+        while True:
+            _Aside.inside += 1
+            try:
+                next(work)
+            except StopIteration as end:
+                return end.value
+            finally:
+                _Aside.inside -= 1
+            yield
+
+
+class ReactorTests(ClusterCase):
+    """
+    What goes over all files goes on beside the reactor, which has keep-alives
+    to answer.
+    """
+
+    def runner(self, name: str) -> IRunner:
+        return _Aside()
+
+    def count(self, files: int) -> int:
+        """
+        How many of our functions are called outside of runners while a worker
+        first gets so many files, and then holds them because the master lost
+        all.
+        """
+        home = self.makeHome("m")
+        for n in range(files):
+            self.write(home, f"etc/rules/{n}.xml", b"%d" % n)
+        calls = 0
+
+        def called(frame: FrameType, event: str, argument: object) -> None:
+            nonlocal calls
+            module = frame.f_globals.get("__name__", "")
+            if event == "call" and not _Aside.inside and module.startswith(OURS):
+                calls += module != "wazuh_cluster.testing.runner"
+
+        before = sys.getprofile()
+        story = Story()
+        sys.setprofile(called)
+        try:
+            self.master(home)
+            self.worker(observer=story)
+            self.pass_(1)
+            os.rename(home.child("etc").child("rules").path, home.child("gone").path)
+            self.pass_(30)
+        finally:
+            sys.setprofile(before)
+        self.assertEqual(len(story.reports[0].created), files)
+        self.stopAll()
+        self.services.clear()
+        return calls
+
+    def test_notForEachFile(self) -> None:
+        """
+        The reactor's part does not grow with the number of files.
+        """
+        counts = []
+        # The first time, something is computed once for all.
+        for files in (20, 20, 620):
+            counts.append(self.count(files))
+            self.setUp()
+        self.assertTrue(counts[2] - counts[1] < 500, counts)

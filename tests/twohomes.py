@@ -146,7 +146,7 @@ class TwoHomes:
         decoder = WantsDecoder(self.items, staging.algorithm)
         decoder.feed(needed.wants.encoded)
         source = self.master.openPack(decoder.finish())
-        receiver = Receiver(staging, plan.manifest, needed)
+        receiver = Receiver(staging, plan.manifest, needed, self.items, plan.owner)
         reader = PackReader(receiver)
         try:
             while data := source.read(chunk):

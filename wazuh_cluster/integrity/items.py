@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from attrs import field, frozen
 
 from wazuh_cluster.errors import BadInput, HostilePath
-from wazuh_cluster.integrity.paths import isWithin, pathFault
+from wazuh_cluster.integrity.paths import MAX_PATH, isName, isWithin, pathFault
 
 #: What no item may be, lie in, or have below it, and where no link that is
 #: carried may lead: what is local to a node.
@@ -92,6 +92,11 @@ class Items:
     items: tuple[Item, ...] = field(converter=_sorted)
     excludedSuffixes: tuple[bytes, ...] = (b"~", b".tmp", b".lock", b".swp")
     excludedNames: tuple[bytes, ...] = (b"ar.conf", b"ossec.conf")
+    # The last folder in which a file was carried, and its item: paths come in
+    # order. Always one pair, so that threads can share it.
+    _last: list[tuple[bytes, Item | None]] = field(
+        factory=lambda: [(b"", None)], init=False, eq=False, repr=False
+    )
 
     def __attrs_post_init__(self) -> None:
         for n, item in enumerate(self.items):
@@ -176,6 +181,10 @@ class Items:
         """
         The item that carries a file, or why none does.
         """
+        folder, _, name = path.rpartition(b"/")
+        known, item = self._last[0]
+        if item is not None and folder == known and isName(name) and len(path) <= MAX_PATH:
+            return self._judgeName(item, name)
         fault = pathFault(path)
         if fault is not None:
             return fault
@@ -184,14 +193,20 @@ class Items:
             return NO_ITEM
         if item.isFile != (len(path) == len(item.path)):
             return "it is below a single file" if item.isFile else "it is a folder of items"
-        folder, _, name = path.rpartition(b"/")
+        if not item.isFile and not item.recursive and folder != item.path:
+            return "the item has no folders"
+        if not item.isFile:
+            self._last[0] = (folder, item)
+        return self._judgeName(item, name)
+
+    def _judgeName(self, item: Item, name: bytes) -> Item | str:
+        """
+        The same by the file's own name.
+        """
         if self.excludes(name):
             return "files of this name are never carried"
-        if not item.isFile:
-            if not item.recursive and folder != item.path:
-                return "the item has no folders"
-            if not item.matches(name):
-                return "its name matches none of the item's patterns"
+        if not item.isFile and not item.matches(name):
+            return "its name matches none of the item's patterns"
         return item
 
 

@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 DIGEST_SIZES = {"md5": 16, "sha256": 32}
 
 #: How many entries are worked on between two yields: well under 50 ms.
-_STEP = 8192
+_STEP = 4096
 
 #: The most entries and bytes that a decoder takes unless told otherwise.
 MAX_ENTRIES = 500_000

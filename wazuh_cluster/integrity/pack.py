@@ -31,9 +31,9 @@ _END = 0xFFFFFFFF
 
 #: The longest block, in bytes.
 MAX_BLOCK = 1 << 20
-# What is read at once when the caller asks for less, so that a file costs few
-# calls; and how many files one read may open, so that it stays short when
-# they are all gone.
+# Where less room than this is left, the rest comes with the next read, so that a
+# file costs few calls; and how many files one read may open, so that it stays
+# short when they are all gone.
 _LEAST_READ = 4096
 _MOST_FILES = 256
 
@@ -108,8 +108,8 @@ class PackSource:
 
     def read(self, size: int) -> bytes:
         """
-        The next part of the stream, about C{size} bytes of it and never more
-        than 4 KiB over; C{b""} at the end. Blocks on the disk only.
+        The next part of the stream, at most C{size} bytes of it, or 4 KiB where
+        that is less; C{b""} at the end. Blocks on the disk only.
         """
         parts: list[bytes] = []
         self._room = size
@@ -117,7 +117,7 @@ class PackSource:
         for part in self._stream:
             parts.append(part)
             self._room -= len(part)
-            if self._room <= 0 or self._opened >= _MOST_FILES:
+            if self._room < _LEAST_READ or self._opened >= _MOST_FILES:
                 break
         return b"".join(parts)
 
@@ -150,7 +150,8 @@ class PackSource:
             if want.offset and left > 0:
                 file.seek(want.offset)
             while left > 0:
-                data = file.read(min(left, MAX_BLOCK, max(self._room, _LEAST_READ)))
+                room = max(self._room, _LEAST_READ) - _LENGTH.size
+                data = file.read(min(left, MAX_BLOCK, room))
                 if not data:
                     break
                 left -= len(data)

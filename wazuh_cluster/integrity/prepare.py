@@ -7,6 +7,7 @@ carried has changed yet.
 from __future__ import annotations
 
 import errno
+import stat
 from array import array
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -19,7 +20,7 @@ from wazuh_cluster.integrity.plan import Plan
 from wazuh_cluster.integrity.reasons import failed, reason
 from wazuh_cluster.integrity.staging import Staging, copyInto
 from wazuh_cluster.integrity.temporary import temporaryName
-from wazuh_cluster.interfaces import IFileSystem, IFolder, IOpenFile, Slices
+from wazuh_cluster.interfaces import FileStat, IFileSystem, IFolder, IOpenFile, Slices
 from wazuh_cluster.model import FileEntry
 
 #: Up to so many files are synced one by one; more of them, the file system.
@@ -92,6 +93,9 @@ class Preparation:
         self._few = len(plan.create) + len(plan.update) <= FEW
         # Folder to whether a staged file can be renamed into it.
         self._movable: dict[bytes, bool] = {}
+        # The last folder of files that can be renamed to it, or to where it
+        # will be.
+        self._above: bytes | None = None
         # Device to a folder on it that has copies.
         self._devices: dict[int, bytes] = {}
         self._moved: set[bytes] = set()
@@ -151,25 +155,31 @@ class Preparation:
         @return: whether it is ready.
         """
         try:
-            path, folder = self._folders.nearest(entry.path.rpartition(b"/")[0], self._plan.owner)
-            movable = self._movable.get(path)
-            if movable is None:
-                movable = self._movable[path] = self._isMovable(entry, path, folder)
-            if not movable:
-                yield from self._beside(index, entry, item, path, folder)
-                return True
+            above = entry.path.rpartition(b"/")[0]
+            if above != self._above:
+                path, folder = self._folders.nearest(above, self._plan.owner)
+                movable = self._movable.get(path)
+                if movable is None:
+                    movable = self._movable[path] = self._isMovable(entry, path, folder)
+                if not movable:
+                    yield from self._beside(index, entry, item, path, folder)
+                    return True
+                self._above = above
         except OSError as error:
             if error.errno in _GENERAL:
                 raise failed(entry.path, "make it ready", error) from error
             self.ready.failed[entry.path] = reason("make it ready", error)
             return False
         try:
-            name = self._staging.name(entry.digest)
+            folder, name = self._staging.folder, self._staging.name(entry.digest)
+            owner = self._plan.owner
             if entry.digest in self._moved:
                 name = yield from self._staging.copy(entry.digest, index)
                 self.ready.places[index] = (None, name)
             self._moved.add(entry.digest)
-            dress(self._staging.folder, name, entry, item, self._plan.owner, self._few)
+            # Most files got all that while they came in.
+            if self._few or not isDressed(folder.status(name), entry, item, owner):
+                dress(folder, name, entry, item, owner, self._few)
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise failed(entry.path, "make it ready", error) from error
@@ -231,6 +241,19 @@ class Preparation:
                 self._fileSystem.syncAll([self._folders.open(folder)])
         except OSError as error:
             raise failed(path, "make the new files durable", error) from error
+
+
+def isDressed(status: FileStat, entry: FileEntry, item: Item, owner: Owner | None) -> bool:
+    """
+    Whether L{dress} has nothing to do for a file.
+    """
+    mode, size, mtime, _, _, _, uid, gid, _ = status
+    return (
+        mode == stat.S_IFREG | item.mode
+        and size == entry.size
+        and (item.ownTime or mtime == entry.mtime * 1_000_000_000)
+        and (owner is None or (uid == owner.uid and gid == owner.gid))
+    )
 
 
 def dress(

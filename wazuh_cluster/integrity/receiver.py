@@ -10,8 +10,11 @@ from contextlib import suppress
 from zope.interface import implementer
 
 from wazuh_cluster.errors import MalformedStream
+from wazuh_cluster.integrity.folders import Owner
+from wazuh_cluster.integrity.items import Items
 from wazuh_cluster.integrity.manifest import Manifest
 from wazuh_cluster.integrity.pack import IPackSink, Sent
+from wazuh_cluster.integrity.prepare import dressOpen
 from wazuh_cluster.integrity.reasons import failed
 from wazuh_cluster.integrity.staging import Needed, Staging
 from wazuh_cluster.interfaces import IOpenFile
@@ -31,15 +34,31 @@ class Receiver:
     @ivar files: how many files came in whole.
     """
 
-    def __init__(self, staging: Staging, manifest: Manifest, needed: Needed) -> None:
+    def __init__(
+        self,
+        staging: Staging,
+        manifest: Manifest,
+        needed: Needed,
+        items: Items | None = None,
+        owner: Owner | None = None,
+    ) -> None:
+        """
+        @param items: if given, files get mode, owner and time as they come in,
+            while they are open; what is not right then, an installation mends.
+        @param owner: whom files are given to; C{None} for nobody.
+        """
         self.failures: dict[bytes, str] = {}
         self.received = 0
         self.files = 0
         self._staging = staging
         self._manifest = manifest
         self._indexes = needed.indexes
+        self._items = items
+        self._owner = owner
         self._entry: FileEntry | None = None
         self._file: IOpenFile | None = None
+        # The current file, if all of it came at once: nothing is on the disk.
+        self._whole = b""
         self._partial = staging.resume(b"")
         # Why the rest of the current file is not wanted any more.
         self._fault: str | None = None
@@ -55,6 +74,7 @@ class Receiver:
         entry = self._manifest.entry(self._indexes[index])
         self._entry = entry
         self._partial = self._staging.resume(entry.digest)
+        self._whole = b""
         self._fault = None
         if offset != self._partial.size:
             raise MalformedStream(
@@ -75,13 +95,16 @@ class Receiver:
         if partial.size + len(data) > entry.size:
             self._spoil(entry, _STALE)
             return
-        try:
-            if self._file is None:
-                self._file = self._staging.openPart(entry.digest, partial.size)
-            self._file.write(data)
-        except OSError as error:
-            self._spoil(entry, "it could not be staged")
-            raise failed(entry.path, "stage it", error) from error
+        if len(data) == entry.size:
+            self._whole = data
+        else:
+            try:
+                if self._file is None:
+                    self._file = self._staging.openPart(entry.digest, partial.size)
+                self._file.write(data)
+            except OSError as error:
+                self._spoil(entry, "it could not be staged")
+                raise failed(entry.path, "stage it", error) from error
         partial.hash.update(data)
         partial.size += len(data)
 
@@ -98,10 +121,7 @@ class Receiver:
         right = partial.size == entry.size and partial.hash.digest() == entry.digest
         if self._fault is None and right:
             try:
-                file = self._file or self._staging.openPart(entry.digest, partial.size)
-                self._file = None
-                file.close()
-                self._staging.finish(entry.digest)
+                self._finish(entry)
             except OSError as error:
                 self._spoil(entry, "it could not be staged")
                 raise failed(entry.path, "stage it", error) from error
@@ -115,7 +135,7 @@ class Receiver:
 
     def close(self) -> None:
         """
-        The pack ended, or was cut: what came of a file so far is kept.
+        The pack ended, or was cut: what was written of a file is kept.
         """
         entry, self._entry = self._entry, None
         if entry is None or self._fault is not None:
@@ -128,8 +148,31 @@ class Receiver:
                 return
             finally:
                 self._file = None
-        if self._partial.size:
+        if self._partial.size and not self._whole:
             self._staging.suspend(entry.digest, self._partial)
+
+    def _finish(self, entry: FileEntry) -> None:
+        """
+        Stage the current file, which is whole and right.
+        """
+        file, self._file = self._file, None
+        if file is None:
+            self._staging.put(entry.digest, self._whole, self._dress)
+            return
+        try:
+            self._dress(file)
+        finally:
+            file.close()
+        self._staging.finish(entry.digest)
+
+    def _dress(self, file: IOpenFile) -> None:
+        entry = self._current()
+        item = None if self._items is None else self._items.find(entry.path)
+        if item is None:
+            return
+        # An installation tries it again, and says what is wrong.
+        with suppress(OSError):
+            dressOpen(file, entry, item, self._owner)
 
     def _current(self) -> FileEntry:
         if self._entry is None:
@@ -142,5 +185,5 @@ class Receiver:
         if file is not None:
             with suppress(OSError):
                 file.close()
-        if file is not None or self._partial.size:
+        if file is not None or (self._partial.size and not self._whole):
             self._staging.discard(entry.digest)

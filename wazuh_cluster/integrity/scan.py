@@ -154,8 +154,9 @@ class _Walk:
         self._fileSystem = fileSystem
         self._home = home
         self._items = items
-        self._algorithm = algorithm
         self._wallClock = wallClock
+        # Copied for each file: to look an algorithm up takes longer.
+        self._noBytes = newHash(algorithm)
         self._denied = deniedTargets(home)
         if previous is not None and previous.manifest.algorithm != algorithm:
             previous = None
@@ -236,7 +237,8 @@ class _Walk:
             self._holdFor(prefix, "cannot be listed", error)
             return
         chunks[-1].sort()
-        everything, excludes, statusOf = b"*" in item.names, self._items.excludes, folder.status
+        everything, excludes = b"*" in item.names, self._items.excludes
+        statusOf, isSame = folder.status, self._isSame
         for name in chunks[0] if len(chunks) == 1 else merge(*chunks):
             if name[-1] == 0x2F:
                 if item.recursive:
@@ -255,7 +257,7 @@ class _Walk:
                 continue
             path = prefix + name
             if stat.S_ISREG(status[0]):
-                if everything or item.matches(name):
+                if (everything or item.matches(name)) and not isSame(path, status):
                     yield from self._regular(folder, name, path, status)
             else:
                 yield from self._irregular(folder, item, name, path, status)
@@ -288,7 +290,7 @@ class _Walk:
             return
         if not stat.S_ISREG(status[0]):
             yield from self._irregular(folder, item, name, path, status)
-        else:
+        elif not self._isSame(path, status):
             yield from self._regular(folder, name, path, status)
 
     def _irregular(
@@ -331,7 +333,7 @@ class _Walk:
             file.close()
 
     def _regular(self, folder: IFolder, name: bytes, path: bytes, status: FileStat) -> Slices[None]:
-        if self._isSame(path, status) or self._cannotTravel(path):
+        if self._cannotTravel(path):
             return
         if self.installed is not None:
             digest = self.installed.digest(path, status)
@@ -359,7 +361,7 @@ class _Walk:
         """
         now = self._now()
         before = file.status()
-        hasher = newHash(self._algorithm)
+        hasher = self._noBytes.copy()
         size = pieces = 0
         while True:
             data = file.read(_PIECE)

@@ -4,15 +4,15 @@ installed.
 
 A finished file is named C{<algorithm>-<hex digest>}, one that is still coming
 in has C{.part} behind that, a second copy for a second path C{.copy<n>}. What
-an earlier process left is hashed once before it is used: a file that was
-renamed but never synced can have lost its bytes in a power cut.
+an earlier process left is hashed once before it is used: it may have died while
+it wrote, and a file that was never synced can have lost its bytes in a power cut.
 """
 
 from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,6 @@ from wazuh_cluster.integrity.manifest import Manifest, newHash
 from wazuh_cluster.integrity.reasons import failed
 from wazuh_cluster.integrity.wants import Want, Wants, WantsWriter
 from wazuh_cluster.interfaces import IFileSystem, IFolder, IOpenFile, Slices
-from wazuh_cluster.model import FileEntry
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -71,6 +70,9 @@ class Staging:
         self.algorithm = algorithm
         self._fileSystem = fileSystem
         self._path = path
+        self._prefix = algorithm.encode("ascii") + b"-"
+        # Copied for each file: to look an algorithm up takes longer.
+        self._noBytes = newHash(algorithm)
         self._folder: IFolder | None = None
         # What an earlier process left.
         self._found: set[bytes] = set()
@@ -111,7 +113,7 @@ class Staging:
         """
         The name under which finished content is staged.
         """
-        return b"%s-%s" % (self.algorithm.encode("ascii"), digest.hex().encode("ascii"))
+        return self._prefix + digest.hex().encode("ascii")
 
     def has(self, digest: bytes) -> bool:
         """
@@ -162,22 +164,24 @@ class Staging:
             if digest in seen or digest in self._complete:
                 continue
             seen.add(digest)
-            entry = manifest.entry(index)
+            path = manifest.paths[index]
             try:
-                yield from self._inspect(entry)
+                self.open()
+                if self._found:
+                    yield from self._inspect(digest, manifest.sizes[index])
             except OSError as error:
-                raise failed(entry.path, "use the staging folder", error) from error
+                raise failed(path, "use the staging folder", error) from error
             if digest not in self._complete:
                 chosen.append(index)
                 partial = self._partial.get(digest)
-                writer.add(Want(entry.path, digest, partial.size if partial else 0))
+                writer.add(Want(path, digest, partial.size if partial else 0))
         return Needed(chosen, writer.finish())
 
     def resume(self, digest: bytes) -> Partial:
         """
         Take over what is there of a content, for who receives the rest of it.
         """
-        return self._partial.pop(digest, None) or Partial(0, newHash(self.algorithm))
+        return self._partial.pop(digest, None) or Partial(0, self._noBytes.copy())
 
     def suspend(self, digest: bytes, partial: Partial) -> None:
         """
@@ -201,6 +205,35 @@ class Staging:
                 file.close()
                 raise
             return file
+        return self._create(folder, name)
+
+    def put(
+        self, digest: bytes, content: bytes, dress: Callable[[IOpenFile], None] | None = None
+    ) -> None:
+        """
+        Stage a whole content that was proved. It is written under its final
+        name at once: to rename many small files takes as long as to write them.
+
+        @param dress: called with the file before it is closed.
+        """
+        folder, name = self.folder, self.name(digest)
+        file = self._create(folder, name)
+        done = False
+        try:
+            file.write(content)
+            if dress is not None:
+                dress(file)
+            file.close()
+            done = True
+        finally:
+            if not done:
+                with suppress(OSError):
+                    file.close()
+                with suppress(OSError):
+                    folder.unlink(name)
+        self._complete.add(digest)
+
+    def _create(self, folder: IFolder, name: bytes) -> IOpenFile:
         try:
             return folder.create(name, _FILE_MODE)
         except FileExistsError:
@@ -264,36 +297,35 @@ class Staging:
             removed += 1
         return removed
 
-    def _inspect(self, entry: FileEntry) -> Slices[None]:
+    def _inspect(self, digest: bytes, size: int) -> Slices[None]:
         """
-        See what an earlier process left of one content.
+        See what an earlier process left of one content of this size.
         """
-        self.open()
-        name = self.name(entry.digest)
+        name = self.name(digest)
         if name in self._found:
             self._found.discard(name)
-            hashed = yield from self._hashed(name, entry)
-            if hashed is not None and hashed.hash.digest() == entry.digest:
-                self._complete.add(entry.digest)
+            hashed = yield from self._hashed(name, size)
+            if hashed is not None and hashed.hash.digest() == digest:
+                self._complete.add(digest)
                 return
             self._remove(name)
         part = name + b".part"
         if part in self._found:
             self._found.discard(part)
-            hashed = yield from self._hashed(part, entry)
-            if hashed is not None and hashed.size < entry.size:
-                self._partial[entry.digest] = hashed
-            elif hashed is not None and hashed.hash.digest() == entry.digest:
+            hashed = yield from self._hashed(part, size)
+            if hashed is not None and hashed.size < size:
+                self._partial[digest] = hashed
+            elif hashed is not None and hashed.hash.digest() == digest:
                 # The process died just before the rename.
-                self.finish(entry.digest)
+                self.finish(digest)
             else:
                 self._remove(part)
 
-    def _hashed(self, name: bytes, entry: FileEntry) -> Slices[Partial | None]:
+    def _hashed(self, name: bytes, size: int) -> Slices[Partial | None]:
         """
-        Hash a file; C{None} if it cannot be read or is longer than the entry.
+        Hash a file; C{None} if it cannot be read or is longer than C{size}.
         """
-        partial = Partial(0, newHash(self.algorithm))
+        partial = Partial(0, self._noBytes.copy())
         try:
             file = self.folder.openRead(name)
         except OSError:
@@ -302,7 +334,7 @@ class Staging:
             while data := file.read(_BLOCK):
                 partial.hash.update(data)
                 partial.size += len(data)
-                if partial.size > entry.size:
+                if partial.size > size:
                     return None
                 if len(data) == _BLOCK:
                     yield

@@ -6,7 +6,7 @@ link's transfers.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from attrs import define
@@ -19,10 +19,11 @@ from wazuh_cluster.integrity import (
     ManifestDecoder,
     Needed,
     PackReader,
+    Plan,
     Receiver,
     Staging,
 )
-from wazuh_cluster.interfaces import IRunner
+from wazuh_cluster.interfaces import IRunner, Slices
 from wazuh_cluster.model import Generation
 from wazuh_cluster.protocol import (
     BytesSource,
@@ -136,27 +137,22 @@ class Fetcher:
             manifest,
         )
 
-    async def contents(
-        self, staging: Staging, manifest: Manifest, indexes: list[int], progress: Progress
-    ) -> dict[bytes, str]:
+    async def contents(self, staging: Staging, plan: Plan, progress: Progress) -> dict[bytes, str]:
         """
-        Bring contents into the staging folder.
+        Bring the contents that a plan needs into the staging folder.
 
-        @param indexes: into the manifest, ascending.
         @return: path to one line, of those that could not be had.
         """
-        batches = _batches(manifest, indexes)
+        batches = _batches(plan, progress)
         failures: dict[bytes, str] = {}
 
         async def lane() -> None:
-            for batch in batches:
-                needed = await self._runner.run(staging.needed(manifest, batch))
-                progress.filesDone += len(batch) - len(needed.indexes)
-                progress.bytesStaged += _sizeOf(manifest, batch)
-                progress.bytesStaged -= _sizeOf(manifest, needed.indexes)
-                progress.bytesStaged += sum(want.offset for want in needed.wants)
+            while True:
+                needed = await self._runner.run(_next(batches, staging, plan, progress))
+                if needed is None:
+                    return
                 if needed.indexes:
-                    receiver = await self._pack(staging, manifest, needed, progress)
+                    receiver = await self._pack(staging, plan, needed, progress)
                     failures.update(receiver.failures)
 
         lanes = [Deferred.fromCoroutine(lane()) for _ in range(LANES)]
@@ -169,10 +165,10 @@ class Fetcher:
         return failures
 
     async def _pack(
-        self, staging: Staging, manifest: Manifest, needed: Needed, progress: Progress
+        self, staging: Staging, plan: Plan, needed: Needed, progress: Progress
     ) -> Receiver:
         wants, number = self._transfers.number(), self._transfers.number()
-        receiver = Receiver(staging, manifest, needed)
+        receiver = Receiver(staging, plan.manifest, needed, self._items, plan.owner)
         decoder = PackDecoder(receiver, progress)
         receiving: Deferred[Receiver] = self._transfers.receive(  # type: ignore[assignment]
             number, RunnerSink(self._runner, decoder, decoder.abort)
@@ -185,7 +181,7 @@ class Fetcher:
                 wants=wants,
                 transfer=number,
                 window=self._transfers.window,
-                algorithm=manifest.algorithm,
+                algorithm=plan.manifest.algorithm,
             )
             sending = self._transfers.send(
                 wants, BytesSource(needed.wants.encoded), answer["window"], digested=True
@@ -214,10 +210,16 @@ class Fetcher:
         self._transfers.abort(number, failure.getErrorMessage())
 
 
-def _batches(manifest: Manifest, indexes: list[int]) -> Iterator[array[int]]:
+# What follows goes over all files, and runs on the runner.
+
+
+def _batches(plan: Plan, progress: Progress) -> Iterator[array[int]]:
     """
     Each content once, in packs of a bounded size.
     """
+    manifest, indexes = plan.manifest, plan.contents
+    progress.files = len(indexes)
+    progress.bytes = _sizeOf(manifest, indexes)
     seen: set[bytes] = set()
     batch = array("I")
     size = 0
@@ -236,7 +238,25 @@ def _batches(manifest: Manifest, indexes: list[int]) -> Iterator[array[int]]:
         yield batch
 
 
-def _sizeOf(manifest: Manifest, indexes: array[int]) -> int:
+def _next(
+    batches: Iterator[array[int]], staging: Staging, plan: Plan, progress: Progress
+) -> Slices[Needed | None]:
+    """
+    What is missing of the next batch; C{None} after the last.
+    """
+    batch = next(batches, None)
+    if batch is None:
+        return None
+    yield
+    manifest = plan.manifest
+    needed = yield from staging.needed(manifest, batch)
+    progress.filesDone += len(batch) - len(needed.indexes)
+    progress.bytesStaged += _sizeOf(manifest, batch) - _sizeOf(manifest, needed.indexes)
+    progress.bytesStaged += sum(want.offset for want in needed.wants)
+    return needed
+
+
+def _sizeOf(manifest: Manifest, indexes: Iterable[int]) -> int:
     return sum(manifest.sizes[index] for index in indexes)
 
 

@@ -46,6 +46,9 @@ from wazuh_cluster.worker.memory import Applied, WorkerMemory
 #: Seconds between two lines about a fetch that takes long.
 PROGRESS_INTERVAL = 10.0
 
+#: How many paths are looked at between two yields.
+_STEP = 8192
+
 
 @define
 class _Link:
@@ -149,12 +152,18 @@ class IntegrityThread:
         if known is not None and known.generation == generation:
             manifest = known.manifest
             mends = await self._runner.run(self.tree.findMends(snapshot))
-            if upToDate and not mends and not await self._released():
+            strays = self.tree.findStrays(snapshot, manifest)
+            if upToDate and not mends and not strays and not await self._released():
                 return f"up to date with generation {generation.describe()}"
         else:
             generation, manifest = await link.fetcher.manifest()
             self._forThis(link, generation)
-        return await self._apply(link, started, snapshot, generation, manifest)
+        try:
+            return await self._apply(link, started, snapshot, generation, manifest)
+        except InstallFailed as failure:
+            root = await self._runner.run(self._root(snapshot))
+            await self._account.tellFailure(link.peer, generation, root, failure)
+            raise
 
     async def _released(self) -> bool:
         """
@@ -208,13 +217,12 @@ class IntegrityThread:
         )
         return snapshot
 
-    async def _root(self, snapshot: Snapshot) -> bytes:
+    def _root(self, snapshot: Snapshot) -> Slices[bytes]:
         without: list[bytes] = [*self.holds.paths, *self._pending]
         if self.applied is not None:
             without.extend(held.path for held in self.applied.manifest.held)
-        root: bytes = await self._runner.run(
-            snapshot.manifest.rootSlices(self.tree.items, PathSet(without))
-        )
+        yield
+        root: bytes = yield from snapshot.manifest.rootSlices(self.tree.items, PathSet(without))
         return root
 
     async def _ask(self, link: _Link, snapshot: Snapshot) -> tuple[Generation, bool, Snapshot]:
@@ -225,7 +233,9 @@ class IntegrityThread:
             the algorithm that the master uses.
         """
         answer = await link.peer.call(
-            CheckIntegrity, root=await self._root(snapshot), algorithm=self._algorithm
+            CheckIntegrity,
+            root=await self._runner.run(self._root(snapshot)),
+            algorithm=self._algorithm,
         )
         generation = Generation(
             answer["master"], answer["number"], answer["root"], answer["epoch"] or 0
@@ -263,20 +273,21 @@ class IntegrityThread:
         known = self.applied
         lastApplied = known.manifest if known is not None else None
         comparison = await self._runner.run(self.tree.compare(snapshot, manifest, lastApplied))
-        comparison = self._knowGone(comparison)
         released = await self._runner.call(self._memory.released)
         first = await self._runner.call(self._memory.master)
         other = first is not None and first != generation.master
-        holds = findHolds(comparison, snapshot.manifest, manifest, self.tree.items, other, released)
-        plan = makePlan(comparison, holds, manifest, self._owner)
+        comparison, holds, plan = await self._runner.run(
+            self._decide(comparison, snapshot.manifest, manifest, other, released)
+        )
         counts = describeCounts(plan)
-        if plan.contents or plan.delete or plan.clear:
-            self._account.starting(counts, bool(plan.contents))
+        fetching = bool(plan.create or plan.update)
+        if fetching or plan.delete or plan.clear:
+            self._account.starting(counts, fetching)
         failures = await self._fetch(link, plan)
         agents = await self._runner.run(self._agentsHold(plan))
         if agents is not None and agents.id not in released:
             holds = holds.plus(agents)
-            plan = makePlan(comparison, holds, manifest, self._owner)
+            plan = await self._runner.call(makePlan, comparison, holds, manifest, self._owner)
         outcome = Outcome()
         if plan:
             outcome = await self._install(plan, failures)
@@ -292,7 +303,7 @@ class IntegrityThread:
         await self._remember(comparison, outcome, holds, released)
         if outcome.postponed and self._link is not None:
             self._soon = self._clock.callLater(1.0, self._again)
-        root = await self._root(snapshot)
+        root = await self._runner.run(self._root(snapshot))
         report = describeOutcome(
             generation,
             outcome,
@@ -310,17 +321,14 @@ class IntegrityThread:
         )
 
     async def _fetch(self, link: _Link, plan: Plan) -> dict[bytes, str]:
-        contents = plan.contents
-        self.progress = Progress(len(contents), sum(plan.manifest.sizes[i] for i in contents))
-        if not contents:
+        self.progress = Progress()
+        if not (plan.create or plan.update):
             return {}
         saying = LoopingCall(lambda: self.sayProgress(self.progress))
         saying.clock = self._clock
         saying.start(PROGRESS_INTERVAL, now=False).addErrback(self._bug)
         try:
-            return await link.fetcher.contents(
-                self._staging, plan.manifest, contents, self.progress
-            )
+            return await link.fetcher.contents(self._staging, plan, self.progress)
         finally:
             saying.stop()
 
@@ -338,7 +346,7 @@ class IntegrityThread:
         Install, with the mark that a restart is due made before: files that
         are there are not noticed again after a crash.
         """
-        planned = [path for path in plan.changed if self._forRestart(path)]
+        planned = await self._runner.run(self._forRestart(plan))
         before = await self._runner.call(self._restart.readOrForget)
         if planned:
             await self._runner.call(self._restart.add, planned, self._wallClock())
@@ -357,9 +365,18 @@ class IntegrityThread:
             self._account.sayRestart(done)
         return outcome
 
-    def _forRestart(self, path: bytes) -> bool:
-        item = self.tree.items.find(path)
-        return item is not None and item.restart
+    def _forRestart(self, plan: Plan) -> Slices[list[bytes]]:
+        """
+        The files that make a restart due when a plan is carried out.
+        """
+        found: list[bytes] = []
+        for steps, path in enumerate(plan.changed):
+            if steps % _STEP == 0:
+                yield
+            item = self.tree.items.find(path)
+            if item is not None and item.restart:
+                found.append(path)
+        return found
 
     def _agentsHold(self, plan: Plan) -> Slices[Hold | None]:
         """
@@ -376,6 +393,23 @@ class IntegrityThread:
         else:
             return None
         return (yield from agentsHold(self.tree.content(_KEYS) or b"", new))
+
+    def _decide(
+        self,
+        comparison: Comparison,
+        local: Manifest,
+        manifest: Manifest,
+        other: bool,
+        released: frozenset[str],
+    ) -> Slices[tuple[Comparison, Holds, Plan]]:
+        """
+        What is held, and what is done, of what differs.
+        """
+        comparison = self._knowGone(comparison)
+        yield
+        holds = findHolds(comparison, local, manifest, self.tree.items, other, released)
+        yield
+        return comparison, holds, makePlan(comparison, holds, manifest, self._owner)
 
     def _knowGone(self, comparison: Comparison) -> Comparison:
         """
@@ -398,11 +432,7 @@ class IntegrityThread:
         holds: Holds,
         released: frozenset[str],
     ) -> None:
-        gone = frozenset(
-            path
-            for path in comparison.extra
-            if path in holds and self.tree.items.check(path).extraValid
-        )
+        gone = await self._runner.run(self._heldGone(comparison, holds))
         if gone != self._gone:
             await self._runner.call(self._memory.saveGone, gone)
             self._gone = gone
@@ -415,6 +445,18 @@ class IntegrityThread:
         if released - ids:
             await self._runner.call(self._memory.forgetReleased, released - ids)
         await self._runner.run(self._staging.sweep())
+
+    def _heldGone(self, comparison: Comparison, holds: Holds) -> Slices[frozenset[bytes]]:
+        """
+        Extra valid files that were deleted on the master, and are held here.
+        """
+        found: list[bytes] = []
+        for steps, path in enumerate(comparison.extra):
+            if steps % _STEP == 0:
+                yield
+            if path in holds and self.tree.items.check(path).extraValid:
+                found.append(path)
+        return frozenset(found)
 
 
 #: The agents' keys: held back by the agents in it.
