@@ -5,6 +5,7 @@ digest.
 
 from __future__ import annotations
 
+import errno
 from contextlib import suppress
 
 from zope.interface import implementer
@@ -16,12 +17,16 @@ from wazuh_cluster.integrity.manifest import Manifest
 from wazuh_cluster.integrity.pack import IPackSink, Sent
 from wazuh_cluster.integrity.prepare import dressOpen
 from wazuh_cluster.integrity.reasons import failed
+from wazuh_cluster.integrity.reasons import reason as refusal
 from wazuh_cluster.integrity.staging import Needed, Staging
 from wazuh_cluster.interfaces import IOpenFile
 from wazuh_cluster.model import FileEntry
 
 _STALE = "it changed since the manifest was made; it comes with the next generation"
 _VANISHED = "it vanished from the master"
+
+# A file for which there is no room says nothing about the next one.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @implementer(IPackSink)
@@ -85,7 +90,8 @@ class Receiver:
         """
         See L{IPackSink.data}. Never writes more than the manifest announced.
 
-        @raise wazuh_cluster.errors.InstallFailed: if the disk refuses it.
+        @raise wazuh_cluster.errors.InstallFailed: if the disk refuses it, for
+            another reason than its size.
         """
         entry = self._current()
         partial = self._partial
@@ -103,8 +109,8 @@ class Receiver:
                     self._file = self._staging.openPart(entry.digest, partial.size)
                 self._file.write(data)
             except OSError as error:
-                self._spoil(entry, "it could not be staged")
-                raise failed(entry.path, "stage it", error) from error
+                self._refused(entry, error)
+                return
         partial.hash.update(data)
         partial.size += len(data)
 
@@ -112,7 +118,8 @@ class Receiver:
         """
         See L{IPackSink.end}.
 
-        @raise wazuh_cluster.errors.InstallFailed: if the disk refuses it.
+        @raise wazuh_cluster.errors.InstallFailed: if the disk refuses it, for
+            another reason than its size.
         """
         entry = self._current()
         partial = self._partial
@@ -123,15 +130,26 @@ class Receiver:
             try:
                 self._finish(entry)
             except OSError as error:
-                self._spoil(entry, "it could not be staged")
-                raise failed(entry.path, "stage it", error) from error
-            self.files += 1
-        else:
-            if self._fault is None:
-                self._spoil(entry, _STALE)
+                self._refused(entry, error)
+            else:
+                self.files += 1
+        elif self._fault is None:
+            self._spoil(entry, _STALE)
+        if self._fault is not None:
             said = {Sent.VANISHED: _VANISHED, Sent.UNREADABLE: f"the master {reason}"}
-            self.failures[entry.path] = said.get(status, _STALE)
+            fault = said.get(status, _STALE) if self._fault == _STALE else self._fault
+            self.failures[entry.path] = fault
         self._entry = None
+
+    def _refused(self, entry: FileEntry, error: OSError) -> None:
+        """
+        The disk does not take the current file.
+
+        @raise wazuh_cluster.errors.InstallFailed: unless it may take others.
+        """
+        self._spoil(entry, refusal("stage it", error))
+        if error.errno not in _NO_ROOM:
+            raise failed(entry.path, "stage it", error) from error
 
     def close(self) -> None:
         """
