@@ -16,6 +16,7 @@ from wazuh_cluster.errors import InstallFailed
 from wazuh_cluster.integrity import DirectoryTree
 from wazuh_cluster.interfaces import IRunner, Slices
 from wazuh_cluster.restartdue import RestartDue
+from wazuh_cluster.testing.filesystem import MemoryFileSystem
 from wazuh_cluster.testing.runner import ImmediateRunner
 from wazuh_cluster.testing.state import MemoryState
 
@@ -104,6 +105,36 @@ class SyncTests(FilledCase):
         self.assertSameFiles(self.home, home)
         self.assertFalse(home.preauthChild("etc/lists/extra").exists())
         self.assertEqual(0o660, modeOf(home.preauthChild("etc/decoders/local_decoder.xml")))
+
+    def test_noRoom(self) -> None:
+        """
+        A file for which there is no room keeps nothing else from coming, is
+        told once on both nodes, and is not fetched again at each interval.
+        """
+        files = MemoryFileSystem(self.clock)
+        home = b"/worker"
+        for folder in (b"etc/rules", b"etc/lists", b"queue/wazuh_cluster/staging"):
+            files.makeFolders(home + b"/" + folder)
+        tree = DirectoryTree(home, fileSystem=files, wallClock=self.wallClock)
+        plain = self.tree
+        self.patch(self, "tree", lambda path: tree if path is self.workerHome else plain(path))
+        files.free = 400_000
+        master, _, story = self.start()
+        self.write(self.home, "etc/lists/large", os.urandom(900_000))
+        self.write(self.home, "etc/rules/small.xml", b"<group>small</group>")
+        carried = self.network.carried
+        self.pass_(8.5)
+        self.assertEqual(b"<group>small</group>", files.get(home + b"/etc/rules/small.xml"))
+        self.assertEqual([b"etc/lists/large"], list(story.reports[-1].failed))
+        self.assertEqual([b"etc/lists/large"], list(master.statuses()[0].failed))
+        self.assertGreater(self.network.carried - carried, 900_000)
+        carried = self.network.carried
+        self.pass_(45)
+        self.assertLess(self.network.carried - carried, 20_000)
+        files.free = 4_000_000
+        self.pass_(30)
+        self.assertEqual(900_000, len(files.get(home + b"/etc/lists/large")))
+        self.assertEqual({}, dict(master.statuses()[0].failed))
 
     def test_extraLinksGo(self) -> None:
         """

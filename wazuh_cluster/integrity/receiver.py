@@ -37,6 +37,7 @@ class Receiver:
     @ivar failures: path to one line, of files that could not be had whole.
     @ivar received: bytes of content that came in.
     @ivar files: how many files came in whole.
+    @ivar noRoom: digests of contents for which there was no room.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Receiver:
         @param owner: whom files are given to; C{None} for nobody.
         """
         self.failures: dict[bytes, str] = {}
+        self.noRoom: set[bytes] = set()
         self.received = 0
         self.files = 0
         self._staging = staging
@@ -150,6 +152,7 @@ class Receiver:
         self._spoil(entry, refusal("stage it", error))
         if error.errno not in _NO_ROOM:
             raise failed(entry.path, "stage it", error) from error
+        self.noRoom.add(entry.digest)
 
     def close(self) -> None:
         """

@@ -100,7 +100,8 @@ class MemoryFileSystem:
 
     @ivar operations: every operation so far, also those that failed, as
         (operation, path).
-    @ivar free: how many bytes can still be written, or C{None} for no limit.
+    @ivar free: how many bytes can still be written, or C{None} for no limit;
+        a file that is removed gives its own back.
     @ivar readOnly: whether every change fails with C{EROFS}.
     """
 
@@ -466,6 +467,8 @@ class MemoryFolder:
             raise _failure(errno.EISDIR, name)
         node.links = 0
         del self._node.children[name]
+        if self._fileSystem.free is not None:
+            self._fileSystem.free += node.status().size
         self._fileSystem._changed(self._node)
 
     def removeFolder(self, name: bytes) -> None:

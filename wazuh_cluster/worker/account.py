@@ -121,7 +121,9 @@ class Account:
                     home=_shown(self._home),
                     id=hold.id,
                 )
-        self._failures, self._holds, self._started = failures, held, None
+        self._failures, self._holds = failures, held
+        if changed or not failures:
+            self._started = None
         self._reached = report.generation if reached else None
         return new
 

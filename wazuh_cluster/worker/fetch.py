@@ -6,11 +6,12 @@ link's transfers.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
 from attrs import define
 from twisted.internet.defer import Deferred, FirstError, gatherResults
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from wazuh_cluster.integrity import (
@@ -43,6 +44,13 @@ LANES = 2
 #: is larger goes alone.
 PACK_FILES = 2000
 PACK_BYTES = 64 * 1024 * 1024
+
+
+#: For how many seconds a content for which there was no room is not fetched
+#: again.
+NO_ROOM_DELAY = 60.0
+
+NO_ROOM = "there was no room for it on the disk; it is tried again every minute"
 
 
 @define
@@ -107,13 +115,22 @@ class Fetcher:
     """
 
     def __init__(
-        self, peer: Peer, transfers: Transfers, runner: IRunner, items: Items, limits: Limits
+        self,
+        peer: Peer,
+        transfers: Transfers,
+        runner: IRunner,
+        items: Items,
+        limits: Limits,
+        clock: IReactorTime,
     ) -> None:
         self._peer = peer
         self._transfers = transfers
         self._runner = runner
         self._items = items
         self._limits = limits
+        self._clock = clock
+        # Digest to when that content may be tried again.
+        self._later: dict[bytes, float] = {}
 
     async def manifest(self) -> tuple[Generation, Manifest]:
         """
@@ -143,8 +160,10 @@ class Fetcher:
 
         @return: path to one line, of those that could not be had.
         """
-        batches = _batches(plan, progress)
+        now = self._clock.seconds()
+        self._later = {digest: due for digest, due in self._later.items() if due > now}
         failures: dict[bytes, str] = {}
+        batches = _batches(plan, progress, self._later, failures)
 
         async def lane() -> None:
             while True:
@@ -154,6 +173,7 @@ class Fetcher:
                 if needed.indexes:
                     receiver = await self._pack(staging, plan, needed, progress)
                     failures.update(receiver.failures)
+                    self._later.update(dict.fromkeys(receiver.noRoom, now + NO_ROOM_DELAY))
 
         lanes = [Deferred.fromCoroutine(lane()) for _ in range(LANES)]
         try:
@@ -213,9 +233,17 @@ class Fetcher:
 # What follows goes over all files, and runs on the runner.
 
 
-def _batches(plan: Plan, progress: Progress) -> Iterator[array[int]]:
+def _batches(
+    plan: Plan,
+    progress: Progress,
+    later: Container[bytes],
+    failures: dict[bytes, str],
+) -> Iterator[array[int]]:
     """
     Each content once, in packs of a bounded size.
+
+    @param later: digests of contents that are not tried now; for these
+        C{failures} gets a line.
     """
     manifest, indexes = plan.manifest, plan.contents
     progress.files = len(indexes)
@@ -228,6 +256,9 @@ def _batches(plan: Plan, progress: Progress) -> Iterator[array[int]]:
         if digest in seen:
             continue
         seen.add(digest)
+        if digest in later:
+            failures[manifest.paths[index]] = NO_ROOM
+            continue
         length = manifest.sizes[index]
         if batch and (len(batch) >= PACK_FILES or size + length > PACK_BYTES):
             yield batch

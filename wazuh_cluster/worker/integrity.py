@@ -120,7 +120,7 @@ class IntegrityThread:
         @param again: asks for a run before the next interval.
         """
         self._again = again
-        fetcher = Fetcher(peer, transfers, self._runner, self.tree.items, self._limits)
+        fetcher = Fetcher(peer, transfers, self._runner, self.tree.items, self._limits, self._clock)
         self._link = _Link(peer, fetcher, master)
 
     def left(self) -> None:
