@@ -72,17 +72,6 @@ class Account:
         say("Starting. {counts}.", counts=counts)
         self._started = counts
 
-    def sayRestart(self, paths: tuple[bytes, ...]) -> None:
-        """
-        Files changed that Wazuh reads only when it starts.
-        """
-        self._log.info(
-            "A restart of Wazuh is due: {count} rules, decoders or lists changed ({path}{more}).",
-            count=len(paths),
-            path=_shown(paths[0]),
-            more=", …" if len(paths) > 1 else "",
-        )
-
     def say(
         self, report: SyncReport, outcome: Outcome, holds: Holds, reached: bool, counts: str
     ) -> bool:

@@ -1,0 +1,101 @@
+"""
+What a worker notes of restarts of Wazuh: that one is due, and that it was done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+
+from wazuh_cluster.errors import InstallFailed, StateDamaged
+from wazuh_cluster.integrity import Items, Outcome, Plan
+from wazuh_cluster.interfaces import IRunner, IState, Slices
+from wazuh_cluster.journal import INTEGRITY_SYNC, Journal
+from wazuh_cluster.restartdue import RestartDue
+
+#: How many paths are looked at between two yields.
+_STEP = 8192
+
+
+class Restarts:
+    """
+    Keeps the mark that a restart is due.
+    """
+
+    def __init__(
+        self,
+        state: IState,
+        items: Items,
+        runner: IRunner,
+        wallClock: Callable[[], float],
+        wazuhStarts: Callable[[], Iterable[float]],
+    ) -> None:
+        """
+        @param wazuhStarts: when wazuh-analysisd was started.
+        """
+        self._due = RestartDue(state)
+        self._items = items
+        self._runner = runner
+        self._wallClock = wallClock
+        self._wazuhStarts = wazuhStarts
+        self._log = Journal(INTEGRITY_SYNC)
+        self._saidDamage = False
+
+    async def look(self) -> None:
+        """
+        Take the mark away if Wazuh was restarted.
+        """
+        await self._runner.call(self._clear)
+
+    async def installing(self, plan: Plan, install: Callable[[], Awaitable[Outcome]]) -> Outcome:
+        """
+        Install, with the mark made before: files that are there are not
+        noticed again after a crash.
+        """
+        planned = await self._runner.run(self._concerned(plan))
+        before = await self._runner.call(self._due.readOrForget)
+        if planned:
+            await self._runner.call(self._due.add, planned, self._wallClock())
+        try:
+            outcome = await install()
+        except InstallFailed:
+            # Nothing has changed.
+            if planned:
+                await self._runner.call(self._due.settle, before, (), 0.0)
+            raise
+        done = outcome.restart
+        if planned or done:
+            await self._runner.call(self._due.settle, before, done, self._wallClock())
+        if done:
+            self._log.info(
+                "A restart of Wazuh is due: {count} rules, decoders or lists changed "
+                "({path}{more}).",
+                count=len(done),
+                path=done[0].decode("utf-8", "backslashreplace"),
+                more=", …" if len(done) > 1 else "",
+            )
+        return outcome
+
+    def _clear(self) -> None:
+        try:
+            restarted = self._due.clearIfRestarted(self._wazuhStarts())
+        except StateDamaged as damage:
+            # A note must not keep files from coming.
+            if not self._saidDamage:
+                self._log.error("{damage}.", damage=damage)
+            self._saidDamage = True
+            return
+        if restarted:
+            self._log.info("Wazuh was restarted: no restart is due any more.")
+
+    def _concerned(self, plan: Plan) -> Slices[list[bytes]]:
+        """
+        The files that make a restart due when a plan is carried out.
+        """
+        found: list[bytes] = []
+        for steps, path in enumerate(plan.changed):
+            if steps % _STEP == 0:
+                yield
+            item = self._items.find(path)
+            if item is not None and item.restart:
+                found.append(path)
+        return found
