@@ -170,6 +170,9 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     sizes = QUICK if options["quick"] else Sizes()
+    if options["folder"] is not None and not os.path.isdir(options["folder"]):
+        sys.stderr.write(f"--folder: {options['folder']} is not a folder: make it first\n")
+        return 1
     folder = tempfile.mkdtemp(prefix="wazuh-cluster-benchmarks-", dir=options["folder"])
     try:
         requireRoom(folder, options["jobs"], options["runs"], sizes)

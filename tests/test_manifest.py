@@ -15,7 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from wazuh_cluster.errors import HostilePath, LimitExceeded, MalformedStream, ProtocolViolation
 from wazuh_cluster.integrity.items import WAZUH_ITEMS
-from wazuh_cluster.integrity.manifest import Manifest, ManifestDecoder, decodeSlices, newHash
+from wazuh_cluster.integrity.manifest import Manifest, newHash
+from wazuh_cluster.integrity.manifestdecoder import ManifestDecoder, decodeSlices
 from wazuh_cluster.integrity.paths import PathSet
 from wazuh_cluster.model import FileEntry, HeldPath
 

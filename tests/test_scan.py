@@ -19,7 +19,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from wazuh_cluster.errors import HomeError
 from wazuh_cluster.integrity.filesystem import RealFileSystem
 from wazuh_cluster.integrity.items import WAZUH_ITEMS, Item, Items
-from wazuh_cluster.integrity.manifest import Manifest, ManifestDecoder
+from wazuh_cluster.integrity.manifest import Manifest
+from wazuh_cluster.integrity.manifestdecoder import ManifestDecoder
 from wazuh_cluster.integrity.scan import LINK, NO_FOLDER, SPECIAL, UNREADABLE, Snapshot, scan
 from wazuh_cluster.interfaces import IFileSystem, Slices
 from wazuh_cluster.model import FileEntry

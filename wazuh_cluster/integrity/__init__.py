@@ -17,10 +17,9 @@ from wazuh_cluster.integrity.items import WAZUH_ITEMS, Item, Items
 from wazuh_cluster.integrity.manifest import (
     DIGEST_SIZES,
     Manifest,
-    ManifestDecoder,
-    decodeSlices,
     newHash,
 )
+from wazuh_cluster.integrity.manifestdecoder import ManifestDecoder, decodeSlices
 from wazuh_cluster.integrity.pack import IPackSink, PackReader, PackSource, Sent
 from wazuh_cluster.integrity.paths import PathSet
 from wazuh_cluster.integrity.plan import Plan, makePlan
