@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from wazuh_cluster.errors import NameInUse, NotTrusted
+from wazuh_cluster.errors import NameInUse, NotTrusted, ProtocolViolation
 from wazuh_cluster.model import MASTER, MasterInfo
 from wazuh_cluster.protocol import Limits, Peer
 from wazuh_cluster.testing.network import MemoryNetwork
@@ -182,17 +182,31 @@ class LinkTests(SynchronousTestCase):
         self.assertEqual(("down", "ConnectionLost", True, 2.0), self.owner.story[-1])
         self.assertStops()
 
-    def test_shortLinks(self) -> None:
+    def test_cutAgainAndAgain(self) -> None:
         """
-        Links that end as soon as they are there come further apart too.
+        However often a link is cut, the next attempt comes soon.
         """
         self.join()
-        self.network.cut("worker")
-        self.clock.pump([2, 0])
-        self.handshake()
-        self.owner.greetings[-1].callback(INFO)
-        self.network.cut("worker")
-        self.assertEqual([2.0, 4.0], [each[3] for each in self.owner.story if each != "up"])
+        for _ in range(3):
+            self.network.cut("worker")
+            self.clock.pump([2, 0])
+            self.handshake()
+            self.owner.greetings[-1].callback(INFO)
+        self.assertEqual([2.0] * 3, [each[3] for each in self.owner.story if each != "up"])
+
+    def test_violatedAgainAndAgain(self) -> None:
+        """
+        Links that end because the master breaks the protocol come further
+        and further apart, for the next one will end so too.
+        """
+        self.join()
+        for delay in (2, 4, 8):
+            self.owner.peers[-1].abort(ProtocolViolation("no"))
+            self.clock.advance(0)
+            self.assertEqual(delay, self.owner.story[-1][3])
+            self.clock.pump([delay, 0])
+            self.handshake()
+            self.owner.greetings[-1].callback(INFO)
 
     def test_refused(self) -> None:
         """

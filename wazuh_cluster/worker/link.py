@@ -33,12 +33,10 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
+from wazuh_cluster.errors import ProtocolViolation
 from wazuh_cluster.interfaces import IClusterTrust
 from wazuh_cluster.model import MasterInfo
 from wazuh_cluster.protocol import Peer
-
-#: A link that lasted so long, in seconds, lets the waits begin anew.
-LASTING = 10.0
 
 
 class ILinkOwner(TypingProtocol):
@@ -102,7 +100,7 @@ class LinkCore:
     """
     What the machine works with.
 
-    @ivar attempts: that failed since the worker was joined for a while.
+    @ivar attempts: that failed since the last link that was cut.
     @ivar stopWaiters: fire when the machine is idle again.
     """
 
@@ -112,7 +110,6 @@ class LinkCore:
     clock: IReactorTime
     backoff: Callable[[int], float]
     attempts: int = 0
-    joinedAt: float = 0.0
     peer: Peer | None = None
     connecting: Deferred[IProtocol] | None = None
     timer: IDelayedCall | None = None
@@ -168,10 +165,10 @@ class LinkCore:
         """
         Try again later.
         """
-        # A link that ends as soon as it is there ends for a reason that the
-        # next one has too.
-        lasting = joined and self.clock.seconds() - self.joinedAt >= LASTING
-        self.attempts = 1 if lasting else self.attempts + 1
+        # A link that ends because the master says what it may not ends for a
+        # reason that the next one has too; one that was cut does not.
+        cut = joined and not reason.check(ProtocolViolation)
+        self.attempts = 1 if cut else self.attempts + 1
         delay = self.backoff(self.attempts)
         self.timer = self.clock.callLater(delay, link.retry)
         self.owner.linkDown(reason, joined, delay)
@@ -234,7 +231,6 @@ def _makeMachine() -> Callable[[LinkCore], Link]:
 
     @greeting.upon(Link._joined).to(joined)
     def up(link: Link, core: LinkCore, peer: Peer, master: MasterInfo) -> None:
-        core.joinedAt = core.clock.seconds()
         core.owner.linkUp(peer, master)
 
     @connecting.upon(Link._failed).to(waiting)
