@@ -47,7 +47,10 @@ class NodesTests(ProcessCase):
         master, one, two = homes = self.cluster("one", "two")
         rules = master.preauthChild("etc/rules/local_rules.xml")
         rules.setContent(b"<group>1</group>")
-        processes = [self.node(home) for home in homes]
+        processes = [self.node(master)]
+        # A worker that is there before its master says so, as an error.
+        await self.until(lambda: "Starting" in self.log(master), "the master's port")
+        processes += [self.node(one), self.node(two)]
         await self.untilEqual(*homes)
         rules.setContent(b"<group>2</group>")
         await self.until(lambda: all(b"2" in self.rule(home) for home in (one, two)), "the edit")
