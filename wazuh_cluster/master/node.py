@@ -15,6 +15,7 @@ from wazuh_cluster.errors import (
     LinkClosed,
     NameInUse,
     NotAWorker,
+    NotTrusted,
     PassedBy,
     Refused,
     VersionTooOld,
@@ -151,7 +152,8 @@ class MasterNode:
         A session's connection is gone.
         """
         if self.roster.remove(session):
-            session.log.info("Left: {reason}.", reason=_line(why))
+            say = session.log.warn if isinstance(why, NotTrusted) else session.log.info
+            say("Left: {reason}.", reason=_line(why))
         elif session.status is not None:
             session.log.info("Replaced: {reason}.", reason=_line(why))
         elif session.refusal is None:
