@@ -172,6 +172,12 @@ class VersionTooOld(Refused):
     """
 
 
+class ItemsDiffer(Refused):
+    """
+    The two ends do not carry the same items. The text says which differ.
+    """
+
+
 class NotAMaster(Refused):
     """
     The node that was dialled is not a master.

@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from wazuh_cluster.errors import (
     IdentityMismatch,
+    ItemsDiffer,
     LinkClosed,
     NameInUse,
     NotAWorker,
@@ -21,6 +22,7 @@ from wazuh_cluster.errors import (
     VersionTooOld,
     WrongCluster,
 )
+from wazuh_cluster.integrity import Items, explainDifference, itemsDigest
 from wazuh_cluster.interfaces import IClusterTrust
 from wazuh_cluster.journal import (
     KEEP_ALIVE,
@@ -59,7 +61,11 @@ class MasterNode:
         homeId: bytes,
         software: str,
         wazuhVersion: str,
+        items: Items,
     ) -> None:
+        """
+        @param items: what the master carries; workers must carry the same.
+        """
         self.identity: Identity = trust.identity
         self.homeId = homeId
         self.wallClock = wallClock
@@ -67,6 +73,8 @@ class MasterNode:
         self._clock = clock
         self._software = software
         self._wazuhVersion = wazuhVersion
+        self._items = items
+        self._itemsDigest = itemsDigest(items)
         self._log = Journal(MAIN)
         self._strangers = Repeats(clock)
         self._refusals = Repeats(clock, REMIND_AFTER)
@@ -145,6 +153,9 @@ class MasterNode:
                 f"the worker {hello['oldest']} to {hello['newest']}: upgrade the older one "
                 f"(master: {self._software})"
             )
+        # A worker that does not tell them ends the link itself where they differ.
+        if hello["items"] not in (None, self._itemsDigest):
+            raise ItemsDiffer(explainDifference(self._items, hello["itemsText"] or ""))
         return int(version)
 
     def left(self, session: Session, why: BaseException) -> None:
