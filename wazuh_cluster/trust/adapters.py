@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import partial
 
 from cryptography import x509
 from OpenSSL import SSL
@@ -27,7 +26,7 @@ from wazuh_cluster.trust.explain import OTHER_AUTHORITY, OTHER_KEY, Stranger
 from wazuh_cluster.trust.files import Opened, openFiles
 from wazuh_cluster.trust.gate import Gate
 from wazuh_cluster.trust.key import ClusterKey
-from wazuh_cluster.trust.tls import judge, makeContext, wrapFactory
+from wazuh_cluster.trust.tls import Terms, makeTerms, wrapFactory
 
 WHERE = "[certificates]"
 
@@ -67,11 +66,11 @@ class _Trust:
         The context for the next connection.
         """
         if self._context is None:
-            self._use(self._load())
+            self._use(makeTerms(self._load()))
         assert self._context is not None
         return self._context
 
-    def _use(self, credentials: Credentials) -> int:
+    def _use(self, terms: Terms) -> int:
         """
         Use these for all connections from now on, and end those whose peers
         they do not trust.
@@ -79,9 +78,8 @@ class _Trust:
         @return: how many were ended.
         """
         # A context that was used cannot change: others are another one.
-        self._context = makeContext(credentials)
-        anew = partial(judge, credentials)
-        return sum(gate.judgeAgain(anew) for gate in list(self._gates))
+        self._context = terms.context
+        return sum(gate.judgeAgain(terms.judge) for gate in list(self._gates))
 
     def wrapServer(self, factory: IProtocolFactory, clock: IReactorTime) -> IProtocolFactory:
         """
@@ -164,7 +162,8 @@ class CertificateTrust(_Trust):
         @raise ConfigError: unless all fit together and name a node.
         """
         self._credentials = Credentials(certificate, privateKey, ca, revoked)
-        super().__init__(checkCredentials(self._credentials, where))
+        identity, _ = checkCredentials(self._credentials, where)
+        super().__init__(identity)
 
     @classmethod
     def fromPEM(
@@ -228,7 +227,7 @@ class FileTrust(_Trust):
 
         @return: how many were ended.
         """
-        return self._use(opened.credentials)
+        return self._use(opened.terms)
 
     def _load(self) -> Credentials:
         return self.read().credentials

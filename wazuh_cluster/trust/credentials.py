@@ -19,12 +19,12 @@ from wazuh_cluster.model import Identity
 from wazuh_cluster.trust.authority import Credentials, NodeKey
 from wazuh_cluster.trust.explain import DATE_ERRORS, REVOKED
 from wazuh_cluster.trust.names import identityOf
-from wazuh_cluster.trust.tls import judge, makeContext
+from wazuh_cluster.trust.tls import Terms, makeTerms
 
 _ISSUE = "issue another one"
 
 
-def checkCredentials(credentials: Credentials, where: str) -> Identity:
+def checkCredentials(credentials: Credentials, where: str) -> tuple[Identity, Terms]:
     """
     See that the parts of some credentials fit together, and that other nodes of
     the same authority would trust them; but for dates, for the clock here may
@@ -32,7 +32,7 @@ def checkCredentials(credentials: Credentials, where: str) -> Identity:
 
     @param where: the place in which they are configured, for the errors.
 
-    @return: whom they are for.
+    @return: whom they are for, and the terms on which they are used.
 
     @raise ConfigError: if they do not fit.
     """
@@ -59,8 +59,7 @@ def checkCredentials(credentials: Credentials, where: str) -> Identity:
             f"'certificate' names no node: {problem}", where, "issue one with that URI"
         ) from None
     _checkList(credentials, where)
-    _checkUse(credentials, where)
-    return identity
+    return identity, _checkUse(credentials, where)
 
 
 def _checkAuthority(ca: x509.Certificate, where: str) -> None:
@@ -99,16 +98,16 @@ def _checkList(credentials: Credentials, where: str) -> None:
         )
 
 
-def _checkUse(credentials: Credentials, where: str) -> None:
+def _checkUse(credentials: Credentials, where: str) -> Terms:
     """
     See that TLS takes them, on both ends.
     """
     try:
-        makeContext(credentials)
+        terms = makeTerms(credentials)
     except SSL.Error as error:
         why = ", ".join(str(each[-1]) for each in error.args[0]) if error.args else "no reason"
         raise ConfigError(f"TLS does not take 'certificate' ({why})", where, _ISSUE) from None
-    number, why = judge(credentials, credentials.certificate)
+    number, why = terms.judge(credentials.certificate)
     if number == REVOKED:
         raise ConfigError("'certificate' is one of those in 'revoked'", where, _ISSUE)
     if number and number not in DATE_ERRORS:
@@ -121,7 +120,7 @@ def _checkUse(credentials: Credentials, where: str) -> None:
         extensions = credentials.certificate.extensions
         purposes = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:
-        return
+        return terms
     for needed in (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH):
         if needed not in purposes:
             raise ConfigError(
@@ -129,6 +128,7 @@ def _checkUse(credentials: Credentials, where: str) -> None:
                 where,
                 "issue one with serverAuth and clientAuth",
             )
+    return terms
 
 
 def readCertificate(content: bytes, name: str, where: str) -> x509.Certificate:

@@ -21,6 +21,7 @@ from wazuh_cluster.trust.credentials import (
     readRevoked,
 )
 from wazuh_cluster.trust.names import identityToURI
+from wazuh_cluster.trust.tls import Terms
 
 #: The largest file that is read: a list of some hundred thousand certificates.
 _LARGEST = 16 * 1024 * 1024
@@ -35,11 +36,13 @@ class Opened:
     What the files held when they were read: good credentials.
 
     @ivar credentials: a node's.
+    @ivar terms: those on which they are used.
     @ivar warnings: one line each, for the log: what works but should be
         changed.
     """
 
     credentials: Credentials
+    terms: Terms
     warnings: tuple[str, ...] = ()
 
 
@@ -69,7 +72,7 @@ def openFiles(files: CertificateFiles, identity: Identity, now: float) -> Opened
         readCertificate(contents["ca"].octets, "ca", files.where),
         readRevoked(contents["revoked"].octets, files.where) if "revoked" in contents else None,
     )
-    found = checkCredentials(credentials, files.where)
+    found, terms = checkCredentials(credentials, files.where)
     if found != identity:
         raise ConfigError(
             f"'certificate' is for {identityToURI(found)}, and this node is "
@@ -87,7 +90,7 @@ def openFiles(files: CertificateFiles, identity: Identity, now: float) -> Opened
                 f"chmod 0640 {key}",
             )
         )
-    return Opened(credentials, tuple(warnings))
+    return Opened(credentials, terms, tuple(warnings))
 
 
 def _read(path: str, where: str) -> _Content:

@@ -148,7 +148,7 @@ class Gate(Protocol):
         This node trusts others than before: end the link, unless its peer is
         still one of them.
 
-        @param judge: see L{wazuh_cluster.trust.tls.judge}.
+        @param judge: see L{wazuh_cluster.trust.tls.Judge}.
         @return: whether the link is ended.
         """
         if self._state is _State.REJECTED:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from attrs import evolve
+from attrs import evolve, frozen
 from cryptography import x509
 from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import (
@@ -72,29 +72,68 @@ def _trustIn(store: crypto.X509Store, credentials: Credentials) -> None:
         store.set_flags(crypto.X509StoreFlags.CRL_CHECK)
 
 
-def judge(credentials: Credentials, certificate: x509.Certificate) -> tuple[int, str]:
+class Judge:
     """
-    Say what a handshake would say of a certificate now, but for its purposes.
+    Says what a handshake would say of a certificate, but for its purposes,
+    without one.
+    """
 
-    @return: OpenSSL's number for why it is not trusted, and its words for it;
-        0 if it is.
-    """
-    store = crypto.X509Store()
-    _trustIn(store, credentials)
+    def __init__(self, credentials: Credentials) -> None:
+        self._revoked = credentials.revoked
+        self._store = crypto.X509Store()
+        _trustIn(self._store, credentials)
+        # The same but for the list, for when its dates have passed.
+        self._withoutList = crypto.X509Store()
+        _trustIn(self._withoutList, evolve(credentials, revoked=None))
+
+    def __call__(self, certificate: x509.Certificate) -> tuple[int, str]:
+        """
+        Judge a certificate now.
+
+        @return: OpenSSL's number for why it is not trusted, and its words for
+            it; 0 if it is.
+        """
+        number, words = _verify(self._store, certificate)
+        if self._revoked is None or number not in _LIST_DATES:
+            return number, words
+        # The list's dates do not count, but what is on it does.
+        serial = certificate.serial_number
+        if self._revoked.get_revoked_certificate_by_serial_number(serial) is not None:
+            return REVOKED, "certificate revoked"
+        return _verify(self._withoutList, certificate)
+
+
+def _verify(store: crypto.X509Store, certificate: x509.Certificate) -> tuple[int, str]:
     asked = crypto.X509StoreContext(store, crypto.X509.from_cryptography(certificate))
     try:
         asked.verify_certificate()
     except crypto.X509StoreContextError as problem:
         number, _, words = problem.errors
-        revoked = credentials.revoked
-        if revoked is None or number not in _LIST_DATES:
-            return number, words
-        # The list's dates do not count, but what is on it does.
-        serial = certificate.serial_number
-        if revoked.get_revoked_certificate_by_serial_number(serial) is not None:
-            return REVOKED, "certificate revoked"
-        return judge(evolve(credentials, revoked=None), certificate)
+        return number, words
     return 0, ""
+
+
+@frozen
+class Terms:
+    """
+    On what terms a node takes others: made once for all its connections, for a
+    long list of revoked certificates takes a while to read.
+
+    @ivar context: for new connections.
+    @ivar judge: for those that are there.
+    """
+
+    context: SSL.Context
+    judge: Judge
+
+
+def makeTerms(credentials: Credentials) -> Terms:
+    """
+    The terms of some credentials.
+
+    @raise SSL.Error: if TLS does not take them.
+    """
+    return Terms(makeContext(credentials), Judge(credentials))
 
 
 def _noteVerification(
