@@ -123,7 +123,7 @@ class CertificatesTests(CertifiedCase):
         master = await self.started(hub)
         worker, _ = await self.started(one), await self.started(two)
         await self.untilEqual(*homes)
-        (issued,) = [each for each in self.ca.child("issued").children() if "one-" in each.path]
+        (issued,) = self.ca.child("issued").globChildren("one-*")
         self.certify("--revoke", issued.path)
         self.take(self.ca, hub)
         master.kill(signal.SIGHUP)

@@ -2,7 +2,7 @@
 C{twistd wazuh-cluster}: from options and configuration to a service.
 
 This is the composition root: the one module of the daemon that reads the
-configuration and imports the reactor. It opens nothing: twistd forks after
+configuration and imports the reactor. It keeps nothing open: twistd forks after
 L{makeService}.
 """
 
