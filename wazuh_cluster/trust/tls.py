@@ -146,5 +146,5 @@ def wrapFactory(
     isClient = role == WORKER
     gated = _GateFactory(factory, role, stranger)
     return SniffingFactory(
-        _LinkFactory(ConnectionCreator(currentContext), isClient, gated, clock=clock)
+        _LinkFactory(ConnectionCreator(currentContext), isClient, gated, clock=clock), clock
     )
