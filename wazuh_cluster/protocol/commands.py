@@ -103,6 +103,7 @@ class Hello(FromWorker):
         errors.WrongCluster: b"WRONG_CLUSTER",
         errors.DisplacedClone: b"DISPLACED_CLONE",
         errors.NameInUse: b"NAME_IN_USE",
+        errors.TooManyWorkers: b"TOO_MANY_WORKERS",
         errors.VersionTooOld: b"VERSION_TOO_OLD",
         errors.NotAMaster: b"NOT_A_MASTER",
         errors.NotAWorker: b"NOT_A_WORKER",
