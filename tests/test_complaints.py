@@ -22,9 +22,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from wazuh_cluster.errors import WrongKey
 from wazuh_cluster.journal import MAIN, Journal
+from wazuh_cluster.model import MasterInfo
 from wazuh_cluster.worker.complaints import REMIND_AFTER, Complaints, explainLink
 
 REFUSED = Failure(ConnectionRefusedError())
+MASTER = MasterInfo("hub", "wazuh_cluster 1", "", 1, b"h" * 16)
 
 
 class ExplainTests(SynchronousTestCase):
@@ -90,7 +92,7 @@ class ComplaintsTests(SynchronousTestCase):
         After a link, the same complaint is new.
         """
         self.complaints.complain(REFUSED, False, 1.0)
-        self.complaints.over()
+        self.complaints.over(MASTER, "10.0.0.1")
         self.complaints.complain(REFUSED, False, 1.0)
         self.assertEqual(2, len(self.lines("error")))
 
@@ -101,3 +103,19 @@ class ComplaintsTests(SynchronousTestCase):
         self.complaints.complain(Failure(ConnectionLost()), True, 0.5)
         (line,) = self.lines("warn")
         self.assertIn("connection was lost. Connecting again in 0.5 s.", line)
+
+    def test_comesAndGoes(self) -> None:
+        """
+        Of a link that comes and goes the log says so once a second, and in the
+        end how it is.
+        """
+        for _ in range(10):
+            self.complaints.over(MASTER, "10.0.0.1")
+            self.complaints.complain(Failure(ConnectionLost()), True, 0.5)
+            self.clock.advance(0.25)
+        self.complaints.over(MASTER, "10.0.0.1")
+        self.clock.advance(2)
+        self.assertLessEqual(len(self.events), 8)
+        self.assertIn("Successfully connected", formatEvent(self.events[-1]))
+        self.complaints.close()
+        self.assertEqual([], self.clock.getDelayedCalls())

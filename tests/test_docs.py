@@ -40,14 +40,14 @@ from wazuh_cluster.testing.trust import testTrust
 from wazuh_cluster.trust import authority, identityToURI, sniff, tls
 from wazuh_cluster.trust.names import MAX_URI
 from wazuh_cluster.worker.complaints import REMIND_AFTER
-from wazuh_cluster.worker.fetch import PACK_BYTES, PACK_FILES
+from wazuh_cluster.worker.fetch import PACK_BYTES, PACK_FILES, PACK_PATHS
 from wazuh_cluster.worker.service import FIRST_DELAY, LONGEST_DELAY, WorkerService
 from wazuh_cluster.worker.service import INTERVAL as WORKER_INTERVAL
 
 PACKAGE = FOLDER.parent / "wazuh_cluster"
 
 #: What takes the format of a line of the log.
-_LOGGING = ("info", "warn", "error", "critical", "failure", "say", "_repeated")
+_LOGGING = ("info", "warn", "error", "critical", "failure", "say", "repeated")
 
 
 def manual(name: str) -> str:
@@ -173,6 +173,7 @@ class NumbersTests(SynchronousTestCase):
             "protocol.rst",
             f"the next 1 to {CHUNK_SIZE:,} octets",
             f"packs of at most {PACK_FILES:,} files and {PACK_BYTES // 2**20} MiB",
+            f"{PACK_PATHS // 2**20} MiB of paths",
             f"length, 1 to {pack.MAX_BLOCK}",
             f'"{pack._MAGIC.decode("ascii")}"',
             f"u32 {pack._END}",

@@ -56,6 +56,7 @@ class DoorstepTests(SynchronousTestCase):
         self.clock = Clock()
         self.network = MemoryNetwork(self.clock)
         self.built: list[Inside] = []
+        self.since: list[float | None] = []
         self.departures: list[tuple[str, Exception]] = []
         self.doorsteps = DoorstepFactory(
             Factory.forProtocol(self.build),
@@ -66,6 +67,7 @@ class DoorstepTests(SynchronousTestCase):
         self.network.server("master").listen(self.doorsteps)
 
     def build(self) -> Inside:
+        self.since.append(self.doorsteps.since)
         self.built.append(Inside())
         return self.built[-1]
 
@@ -86,8 +88,11 @@ class DoorstepTests(SynchronousTestCase):
         The first byte builds what goes on with the connection, to its end.
         """
         stranger = self.connect()
+        self.clock.advance(2)
         self.assertEqual([], self.built)
         self.say(stranger, b"h")
+        self.assertEqual([0.0], self.since)
+        self.assertIsNone(self.doorsteps.since)
         self.say(stranger, b"ello")
         (inside,) = self.built
         self.assertEqual((b"hello", b"HELLO"), (inside.received, stranger.received))

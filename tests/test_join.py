@@ -20,6 +20,7 @@ from wazuh_cluster.errors import (
     LinkClosed,
     NameInUse,
     NotTrusted,
+    TooManyWorkers,
     WrongCluster,
     WrongKey,
 )
@@ -27,15 +28,19 @@ from wazuh_cluster.integrity import WAZUH_ITEMS, DirectoryTree, Item, Items
 from wazuh_cluster.model import MASTER
 from wazuh_cluster.protocol import Hello, Limits, Peer
 from wazuh_cluster.testing.state import MemoryState
-from wazuh_cluster.testing.trust import OneProtocol, testTrust
+from wazuh_cluster.testing.trust import OneProtocol, Recorder, testTrust
 
 
 class Stranger(Protocol):
     """
-    Somebody who connects and says nothing.
+    Somebody who connects and says nothing by itself.
     """
 
     gone = False
+
+    def say(self, data: bytes) -> None:
+        assert self.transport is not None
+        self.transport.write(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.gone = True
@@ -269,10 +274,10 @@ class JoinTests(ClusterCase):
 
     def test_silentPeer(self) -> None:
         """
-        A stranger that says nothing is closed after ten seconds, and the
+        A stranger that says nothing is closed when its time is over, and the
         worker after it is served.
         """
-        self.master()
+        self.master(limits=Limits(greetTimeout=10))
         stranger = Stranger()
         self.network.client("master").connect(Factory.forProtocol(lambda: stranger))
         self.clock.advance(0)
@@ -281,6 +286,82 @@ class JoinTests(ClusterCase):
         self.pass_(1)
         self.assertTrue(stranger.gone)
         self.successResultOf(self.worker().whenJoined())
+
+    def stranger(self, source: str = "10.9.9.9") -> Stranger:
+        stranger = Stranger()
+        client = self.network.client("master", source=source)
+        client.connect(Factory.forProtocol(lambda: stranger))
+        self.clock.advance(0)
+        return stranger
+
+    def trusted(self, name: str, source: str = "10.9.9.9") -> Recorder:
+        """
+        Connect with the key and say no Hello.
+        """
+        recorder = Recorder()
+        trust = testTrust("worker", name)
+        client = self.network.client("master", source=source)
+        client.connect(trust.wrapClient(OneProtocol(recorder), self.clock))
+        self.clock.advance(0)
+        self.assertIn("handshake", recorder.events)
+        return recorder
+
+    def test_lateFirstByte(self) -> None:
+        """
+        The time to say Hello counts from the connection, whenever the first
+        byte comes.
+        """
+        self.master(limits=Limits(greetTimeout=10))
+        stranger = self.stranger()
+        self.clock.advance(9)
+        stranger.say(b"\x16")
+        self.clock.advance(0.9)
+        self.assertFalse(stranger.gone)
+        self.clock.advance(0.1)
+        self.clock.advance(0)
+        self.assertTrue(stranger.gone)
+
+    def test_bothFloods(self) -> None:
+        """
+        Neither strangers nor those that hold the key and say no Hello push the
+        others out: of those that are more, the one that waits longest goes.
+        """
+        self.master(limits=Limits(greeting=6))
+        trusted = [self.trusted(f"w{n}") for n in range(2)]
+        for _ in range(20):
+            self.stranger().say(b"\x16")
+            self.clock.advance(0)
+        self.assertEqual([False, False], ["lost" in each.events for each in trusted])
+        self.successResultOf(self.worker("good").whenJoined())
+        trusted += [self.trusted(f"v{n}") for n in range(20)]
+        self.assertEqual(4, sum("lost" not in each.events for each in trusted))
+        stranger = self.stranger()
+        stranger.say(b"\x16")
+        for n in range(2):
+            self.trusted(f"u{n}")
+        self.assertFalse(stranger.gone)
+        self.successResultOf(self.worker("better").whenJoined())
+
+    def test_tooManyWorkers(self) -> None:
+        """
+        When as many workers are joined as may be, another one is refused, with
+        the remedy, until one leaves; who is joined comes back at any time.
+        """
+        master = self.master(limits=Limits(workers=2))
+        state = MemoryState()
+        home = self.makeHome("w1")
+        first = self.worker("w1", home=home, state=state)
+        self.worker("w2")
+        self.worker("w1", home=home, state=state, source="again")
+        self.assertEqual(["w1", "w2"], [status.info.name for status in master.statuses()])
+        story = Story()
+        third = self.worker("w3", observer=story)
+        story.reasons[0].trap(TooManyWorkers)
+        self.assertIn("'workers' under [limits]", story.reasons[0].getErrorMessage())
+        self.stop(first)
+        self.stop(self.services[2])
+        self.pass_(5)
+        self.assertIsNotNone(third.master)
 
     def test_dialsSomethingElse(self) -> None:
         """

@@ -4,12 +4,11 @@ Tests for L{wazuh_cluster.journal}.
 
 from __future__ import annotations
 
-from twisted.internet.task import Clock
 from twisted.logger import LogEvent, LogLevel, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from wazuh_cluster.journal import INTEGRITY_SYNC, MAIN, Journal, Repeats
+from wazuh_cluster.journal import INTEGRITY_SYNC, MAIN, Journal
 
 
 class JournalTests(SynchronousTestCase):
@@ -39,6 +38,14 @@ class JournalTests(SynchronousTestCase):
         self.assertEqual(self.lastFields(), ("Master", "Main", "wazuh_cluster"))
         self.assertEqual(formatEvent(self.events[0]), "3 files")
         self.assertIs(self.events[0]["log_level"], LogLevel.info)
+
+    def test_escaped(self) -> None:
+        """
+        Texts are escaped, for observers that would show them as they are.
+        """
+        self.journal.info("{name}", name="a\n\x1b[31mb", number=7)
+        self.assertEqual("a\\n\\x1b[31mb", formatEvent(self.events[-1]))
+        self.assertEqual(7, self.events[-1]["number"])
 
     def test_failure(self) -> None:
         """
@@ -87,53 +94,3 @@ class JournalTests(SynchronousTestCase):
         for one in (Something.ofClass, Something().ofClass, Something().ofInstance):
             one.info("x")
             self.assertEqual(self.lastFields(), ("Master", "Main", "wazuh_cluster"))
-
-
-class RepeatsTests(SynchronousTestCase):
-    """
-    L{Repeats}.
-    """
-
-    def setUp(self) -> None:
-        """
-        Make a clock.
-        """
-        self.clock = Clock()
-
-    def test_onePerInterval(self) -> None:
-        """
-        One line goes through per interval, and says how many were held back.
-        """
-        repeats = Repeats(self.clock, 2.0)
-        self.assertEqual([repeats.allow("a") for _ in range(4)], [0, None, None, None])
-        self.clock.advance(1.9)
-        self.assertIsNone(repeats.allow("a"))
-        self.clock.advance(0.1)
-        self.assertEqual(repeats.allow("a"), 4)
-        self.clock.advance(2)
-        self.assertEqual(repeats.allow("a"), 0)
-
-    def test_keys(self) -> None:
-        """
-        Keys do not hold each other back.
-        """
-        repeats = Repeats(self.clock)
-        self.assertEqual([repeats.allow(key) for key in "abab"], [0, 0, None, None])
-
-    def test_inventedKeys(self) -> None:
-        """
-        However many keys are invented, the lines in one interval are bounded.
-        """
-        repeats = Repeats(self.clock, maxKeys=10)
-        through = [n for n in range(1000) if repeats.allow(n) is not None]
-        self.assertEqual(len(through), 11)
-
-    def test_forgets(self) -> None:
-        """
-        Keys whose interval is over make room for new ones.
-        """
-        repeats = Repeats(self.clock, maxKeys=2)
-        for key in "abc":
-            repeats.allow(key)
-        self.clock.advance(1)
-        self.assertEqual([repeats.allow(key) for key in "dede"], [0, 0, None, None])

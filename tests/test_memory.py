@@ -56,13 +56,26 @@ class HousekeeperTests(SynchronousTestCase):
 
     def test_muchGrowth(self) -> None:
         """
-        Much does, once: what is left is in use.
+        Much does, once: what is left is in use. It is tried again later, and
+        later each time.
         """
         self.look(50)
         self.assertIsNotNone(self.look(70, 68))
         self.assertIsNone(self.look(75))
         self.assertIsNotNone(self.look(84, 60))
         self.assertEqual(2, self.given)
+        looks = [self.look(90, 90) is not None for _ in range(20)]
+        self.assertEqual([0, 2, 6, 14], [n for n, given in enumerate(looks) if given])
+
+    def test_afterAPeak(self) -> None:
+        """
+        What was in use at a peak and is not any more is given back, though it
+        has not grown since.
+        """
+        self.look(50)
+        self.assertIsNotNone(self.look(250, 240))
+        self.assertIsNone(self.look(200))
+        self.assertIsNotNone(self.look(200, 55))
 
     def test_afterShrinking(self) -> None:
         """

@@ -152,12 +152,40 @@ class PeerTests(SynchronousTestCase):
         newer.
         """
         pair = self.connect()
-        asked = pair.worker.callRemoteString(b"StartTLS")
+        asked = pair.worker.callRemoteString(b"Mystery")
         outcome: list[Any] = []
         asked.addBoth(outcome.append)
         pair.settle()
         self.assertTrue(outcome[0].check(UnhandledCommand))
         self.assertTrue(pair.master.live)
+
+    def test_startTLS(self) -> None:
+        """
+        AMP's own way into TLS ends the link, whether or not an answer is
+        wanted.
+        """
+        for ask in ({}, {b"_ask": b"1"}):
+            pair = self.connect()
+            self.raw(pair, AmpBox({b"_command": b"StartTLS", **ask}).serialize())
+            self.assertEnds(pair, ProtocolViolation, "TLS within TLS")
+
+    def test_longName(self) -> None:
+        """
+        A command whose name no answer could repeat ends the link.
+        """
+        pair = self.connect()
+        self.raw(pair, AmpBox(_command=b"\xff" * 60_000, _ask=b"1").serialize())
+        self.assertEnds(pair, ProtocolViolation, "a name of 60000 bytes")
+
+    def test_unreadableAnswer(self) -> None:
+        """
+        An answer that cannot be read fails the call, and ends the link.
+        """
+        pair = self.connect()
+        asked = Deferred.fromCoroutine(pair.master.call(KeepAlive, clock=1))
+        self.raw(pair, AmpBox(_answer=b"1", clock=b"soon").serialize())
+        self.failureResultOf(asked, BadArgument)
+        self.assertEnds(pair, BadArgument)
 
     def test_nothingBeforeHello(self) -> None:
         """
@@ -293,7 +321,7 @@ class PeerTests(SynchronousTestCase):
         A peer that asks and never reads the answers is not read from once too
         many of them wait, and is closed when it takes nothing for the limit.
         """
-        pair = self.connect(answerBytes=1000)
+        pair = self.connect(answerBytes=1000, unreadAnswers=10_000)
         pair.worker.transport.pauseProducing()
         asked = 0
         while not pair.master.paused and asked < 5000:
@@ -313,7 +341,7 @@ class PeerTests(SynchronousTestCase):
         When the waiting answers are taken, reading goes on and nothing was
         lost.
         """
-        pair = self.connect(answerBytes=1000)
+        pair = self.connect(answerBytes=1000, unreadAnswers=10_000)
         pair.worker.transport.pauseProducing()
         calls: list[Deferred[Any]] = []
         while not pair.master.paused and len(calls) < 5000:
@@ -324,11 +352,89 @@ class PeerTests(SynchronousTestCase):
         self.assertFalse(pair.master.paused)
         self.assertEqual({"clock": 100}, self.successResultOf(calls[-1]))
 
+    def test_takenButNotRead(self) -> None:
+        """
+        A peer that asks much must show that it reads, though the system takes
+        the answers for it: it is asked for a KeepAlive, and is closed if it
+        does not answer that in time.
+        """
+        pair = self.connect(unreadAnswers=20, answerBytes=1_000_000, stallTimeout=10)
+        pair.network.stall("10.0.0.2")
+        for n in range(20):
+            pair.master.dataReceived(
+                AmpBox(_command=b"KeepAlive", _ask=b"%d" % n, clock=b"5").serialize()
+            )
+        pair.settle()
+        self.assertEqual(20, len(self.answers.asked))
+        self.clock.advance(9.9)
+        self.assertTrue(pair.master.live)
+        self.clock.advance(0.1)
+        pair.network.heal("10.0.0.2")
+        self.assertEnds(pair, LinkStalled, "no answer to KeepAlive within 10 s")
+
+    def test_takenAndRead(self) -> None:
+        """
+        A peer that shows that it reads may go on asking, and one that asks
+        little is not asked.
+        """
+        pair = self.connect(unreadAnswers=20)
+        for n in range(100):
+            self.assertEqual({"clock": n + 1}, self.successResultOf(self.ask(pair, clock=n)))
+        self.assertTrue(pair.master.live)
+        for _ in range(40):
+            self.clock.advance(5)
+            self.successResultOf(self.ask(pair))
+        self.assertTrue(pair.master.live)
+        pair.network.cut("master")
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_halfABox(self) -> None:
+        """
+        A box that is begun must be all there in time, however it drips; the
+        time between two boxes does not count.
+        """
+        pair = self.connect(stallTimeout=10)
+        box = AmpBox(_command=b"KeepAlive", clock=b"5").serialize()
+        for _ in range(3):
+            self.raw(pair, box[:9])
+            self.clock.advance(9)
+            self.raw(pair, box[9:] + box[:3])
+            self.clock.advance(9)
+            self.raw(pair, box[3:])
+            self.clock.advance(60)
+        self.assertEqual(6, len(self.answers.asked))
+        for n in range(9):
+            self.raw(pair, box[n : n + 1])
+            self.clock.advance(1)
+        self.assertTrue(pair.master.live)
+        self.clock.advance(1)
+        self.assertEnds(pair, LinkStalled, "the rest of a box within 10 s")
+
+    def test_takesTurns(self) -> None:
+        """
+        Of many boxes that come at once, so many are worked on that the others
+        have their turn between; none is lost, and nothing is read meanwhile.
+        """
+        pair = self.connect(boxesPerTurn=10)
+        boxes = [AmpBox(_command=b"KeepAlive", clock=b"%d" % n).serialize() for n in range(35)]
+        pair.master.dataReceived(b"".join(boxes))
+        seen: list[int] = []
+
+        def another() -> None:
+            seen.append(len(self.answers.asked))
+            if pair.master.paused:
+                self.clock.callLater(0, another)
+
+        another()
+        pair.settle()
+        self.assertEqual([10, 20, 30, 35], sorted(set(seen)))
+        self.assertEqual(list(range(35)), self.answers.asked)
+
     def test_silentStranger(self) -> None:
         """
         A peer that does not say Hello in time is closed.
         """
-        pair = self.connect(admitted=False)
+        pair = self.connect(admitted=False, greetTimeout=10)
         pair.worker.admit()
         self.clock.advance(9.9)
         self.assertTrue(pair.master.live)

@@ -15,6 +15,7 @@ from tests.clustercase import NOW, ClusterCase, FilledCase, Story, modeOf, mtime
 from wazuh_cluster.errors import InstallFailed
 from wazuh_cluster.integrity import DirectoryTree
 from wazuh_cluster.interfaces import IRunner, Slices
+from wazuh_cluster.protocol import Limits
 from wazuh_cluster.restartdue import RestartDue
 from wazuh_cluster.testing.filesystem import MemoryFileSystem
 from wazuh_cluster.testing.runner import ImmediateRunner
@@ -44,6 +45,20 @@ class SyncTests(FilledCase):
         self.assertEqual(1, status.generation.number)
         assert worker.integrity.applied is not None
         self.assertEqual(status.generation, worker.integrity.applied.generation)
+
+    def test_longPaths(self) -> None:
+        """
+        However long the paths are, no list of wants is longer than a master
+        takes.
+        """
+        folder = "/".join(["etc/lists", *(f"{n:0200}" for n in range(14))])
+        for n in range(800):
+            self.write(self.home, f"{folder}/{n:0200}", b"%d" % n)
+        _, worker, story = self.start()
+        self.assertSameFiles(self.home, self.workerHome)
+        self.assertEqual([], story.reasons)
+        paths = worker.integrity.applied.manifest.paths  # type: ignore[union-attr]
+        self.assertGreater(sum(map(len, paths)), Limits().wantedBytes)
 
     def test_installedFilesAreReadOnce(self) -> None:
         """

@@ -213,6 +213,34 @@ class TransferTests(TransferCase):
         self.assertEqual(CONTENT * 2, self.successResultOf(upward))
         self.assertEqual(CONTENT * 3, self.successResultOf(downward))
 
+    def test_smallPieces(self) -> None:
+        """
+        Thousands of tiny chunks are kept as a few pieces, in order.
+        """
+        pair = self.connect()
+        sink = Collected()
+        sink.hold = True
+        pieces: list[int] = []
+        receiving = pair.workerTransfers.receive(1, sink)
+        pair.masterTransfers.send(1, Scripted(), 10).addErrback(lambda _: None)
+        content = CONTENT[:5000]
+        for n, octet in enumerate(content):
+            pair.master.tell(FileChunk, transfer=1, sequence=n, data=bytes([octet]))
+        pair.settle()
+        original = sink.write
+
+        def write(chunks: list[bytes]) -> Deferred[None]:
+            pieces.append(len(chunks))
+            return original(chunks)
+
+        sink.write = write  # type: ignore[method-assign]
+        sink.hold = False
+        sink.release()
+        pair.master.tell(EndTransfer, transfer=1, size=5000, digest=None)
+        pair.settle()
+        self.assertEqual(content, self.successResultOf(receiving))
+        self.assertEqual([5], pieces)
+
     def test_sourceFails(self) -> None:
         """
         When the source fails, the receiver hears why, and both ends let go.
@@ -312,6 +340,22 @@ class TransferTests(TransferCase):
         self.clock.advance(30)
         self.failureResultOf(receiving, LinkStalled)
         self.assertWorkerEnds(LinkStalled, "sent nothing")
+
+    def test_senderMustHurry(self) -> None:
+        """
+        For one transfer the limit can be another.
+        """
+        self.connect(transferTimeout=30)
+        receiving = self.pair.workerTransfers.receive(1, Collected(), timeout=5)
+        self.pair.masterTransfers.send(1, Scripted(), 10).addErrback(lambda _: None)
+        self.clock.advance(4)
+        self.pair.master.tell(FileChunk, transfer=1, sequence=0, data=b"x")
+        self.pair.settle()
+        self.clock.advance(4.9)
+        self.assertTrue(self.pair.worker.live)
+        self.clock.advance(0.1)
+        self.failureResultOf(receiving, LinkStalled)
+        self.assertWorkerEnds(LinkStalled, "sent nothing of transfer 1 for 5 s")
 
     def test_ownSlowDiskIsNotThePeersFault(self) -> None:
         """

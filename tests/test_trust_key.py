@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -275,10 +275,29 @@ class NameTests(SynchronousTestCase):
         for names in several:
             self.assertRaises(IdentityMismatch, identityOf, selfSigned(names))
 
+    def test_malformedNames(self) -> None:
+        """
+        Nor does one whose alternative names cannot be read, or are of a kind
+        that nobody reads.
+        """
+        for raw in (
+            b"",
+            b"\xff\xff",
+            b"0\2\xa3\0",
+            b"0\2\xa5\0",
+            b"0\4\x86\2\xff\xfe",
+            b"0\3\x88\1\xff",
+        ):
+            extension = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, raw)
+            self.assertRaises(IdentityMismatch, identityOf, selfSigned(extension))
 
-def selfSigned(names: Sequence[x509.GeneralName]) -> x509.Certificate:
+
+def selfSigned(
+    names: Sequence[x509.GeneralName] | x509.UnrecognizedExtension,
+) -> x509.Certificate:
     """
-    A certificate with these alternative names, and no such extension for none.
+    A certificate with these alternative names, and no such extension for none;
+    or with an extension as it is.
     """
     key = Ed25519PrivateKey.generate()
     builder = (
@@ -290,7 +309,9 @@ def selfSigned(names: Sequence[x509.GeneralName]) -> x509.Certificate:
         .not_valid_before(datetime(2020, 1, 1))
         .not_valid_after(datetime(2040, 1, 1))
     )
-    if names:
+    if isinstance(names, x509.UnrecognizedExtension):
+        builder = builder.add_extension(names, critical=True)
+    elif names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=True)
     return builder.sign(key, None)
 

@@ -12,7 +12,9 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
-from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.internet.testing import StringTransport
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -23,6 +25,7 @@ from wazuh_cluster.errors import (
     NotAMaster,
     NotAWorker,
     NotTrusted,
+    ProtocolViolation,
     WrongKey,
 )
 from wazuh_cluster.interfaces import IClusterTrust
@@ -38,7 +41,7 @@ from wazuh_cluster.testing.trust import (
 )
 from wazuh_cluster.trust import Credentials, KeyTrust, peerIdentity
 from wazuh_cluster.trust.explain import OTHER_KEY
-from wazuh_cluster.trust.sniff import HANDSHAKE_LIMIT
+from wazuh_cluster.trust.sniff import HANDSHAKE_LIMIT, LINGER, RECORDS, SniffingFactory
 from wazuh_cluster.trust.tls import ConnectionCreator, makeContext, wrapFactory
 
 
@@ -494,3 +497,46 @@ class AbortTests(LinkCase):
         link.flush()
         self.assertEqual(2 * HANDSHAKE_LIMIT, len(self.server.received))
         self.assertNotIn("lost", self.server.events)
+
+    def test_crumbs(self) -> None:
+        """
+        A trusted peer that sends thousands of TLS records at once, each of a
+        byte, is cut off; one that sends some hundreds is not.
+        """
+        context = makeContext(testKey().derive().issue(Identity("wazuh", WORKER, "siem-7")))
+        creator = ConnectionCreator(lambda: context)
+        for count, ends in ((RECORDS - 10, False), (RECORDS + 10, True)):
+            self.server, self.client = Recorder(), Recorder()
+            # The base: it makes a record of each write.
+            factory = TLSMemoryBIOFactory(creator, True, OneProtocol(self.client), clock=self.clock)
+            factory.protocol = TLSMemoryBIOProtocol
+            server = self.hub.wrapServer(OneProtocol(self.server), self.clock)
+            link = self.connectWrapped(server, factory)
+            for _ in range(count):
+                self.client.write(b"x")
+            link.flush()
+            self.assertEqual(ends, "lost" in self.server.events)
+            self.assertEqual(0 if ends else count, len(self.server.received))
+        reason = self.server.reason
+        assert reason is not None
+        reason.trap(ProtocolViolation)
+        self.assertIn("too many pieces", reason.getErrorMessage())
+
+    def test_endsThoughThePeerTakesNothing(self) -> None:
+        """
+        A connection that TLS has ended is cut when its peer does not take what
+        was written before in time.
+        """
+        factory = SniffingFactory(OneProtocol(Recorder()), self.clock)
+        for takes in (True, False):
+            sniffer = factory.buildProtocol(None)
+            assert sniffer is not None
+            transport = StringTransport()
+            sniffer.makeConnection(transport)
+            sniffer.loseConnection()
+            self.assertTrue(transport.disconnecting)
+            self.clock.advance(LINGER - 0.1)
+            if takes:
+                sniffer.connectionLost(Failure(ConnectionDone()))
+            self.clock.advance(0.1)
+            self.assertEqual(not takes, transport.disconnected)

@@ -26,6 +26,7 @@ from twisted.python.logfile import LogFile
 
 from wazuh_cluster import memory
 from wazuh_cluster.config import Config
+from wazuh_cluster.descriptors import allowDescriptors
 from wazuh_cluster.errors import BadInput, HomeError
 from wazuh_cluster.homelock import HomeLock
 from wazuh_cluster.journal import MAIN, Journal
@@ -63,12 +64,14 @@ class NodeService(MultiService):
         background: bool,
         twistdLog: str | None = None,
         renewal: Renewal | None = None,
+        descriptors: int = 0,
     ) -> None:
         """
         @param lock: is kept as long as the service.
         @param background: whether twistd leaves the terminal.
         @param twistdLog: where twistd is to write, if it was not told.
         @param renewal: the node's certificates, if it has any.
+        @param descriptors: how many files and connections may have to be open.
         """
         super().__init__()
         self._reactor = reactor
@@ -78,6 +81,7 @@ class NodeService(MultiService):
         self._log = log
         self._config = config
         self._background = background
+        self._descriptors = descriptors
         self._journal = Journal(MAIN)
         node.setServiceParent(self)
         Periodic(
@@ -120,6 +124,15 @@ class NodeService(MultiService):
         """
         memory.tuneAllocator()
         self._log.start()
+        allowed = allowDescriptors(self._descriptors)
+        if allowed < self._descriptors:
+            self._journal.warn(
+                "Only {allowed} files and connections may be open, where strangers may take "
+                "{wanted}: raise the limit (LimitNOFILE in a systemd unit), or lower 'greeting' "
+                "and 'workers' under [limits].",
+                allowed=allowed,
+                wanted=self._descriptors,
+            )
         signal.signal(
             signal.SIGHUP,
             lambda *_: self._reactor.callFromThread(self._hangUp),

@@ -166,6 +166,12 @@ class DisplacedClone(NameInUse):
     """
 
 
+class TooManyWorkers(Refused):
+    """
+    As many workers as the master allows are joined.
+    """
+
+
 class VersionTooOld(Refused):
     """
     The two ends have no protocol version in common.

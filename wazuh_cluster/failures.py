@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 from twisted.internet.interfaces import IReactorTime
+from twisted.protocols.amp import AmpError
 from twisted.python.failure import Failure
 
 from wazuh_cluster.errors import ClusterError, LinkClosed
@@ -46,7 +47,8 @@ class Failures:
             self._unsaid += 1
             return reason
         again = f" (and {self._unsaid} times before)" if reason == self._reason else ""
-        if failure.check(ClusterError, OSError):
+        # A peer that answers with an error of its own is no bug here.
+        if failure.check(ClusterError, OSError, AmpError):
             self._journal.error(
                 "{thread} failed: {reason}{again}", thread=self._thread, reason=reason, again=again
             )

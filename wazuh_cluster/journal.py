@@ -1,14 +1,16 @@
 """
-Journal: the logger whose events say which node and which task they are about.
+Journal: the logger whose events say which node and which task they are about,
+and whose texts are safe to show.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Any, cast
 
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import ILogObserver, LogEvent, Logger
+
+from wazuh_cluster.escape import escape
 
 #: The tasks that people's log parsers know.
 MAIN = "Main"
@@ -24,7 +26,9 @@ NAMESPACE = "wazuh_cluster"
 class Journal(Logger):
     """
     A L{Logger} that adds C{clusterTag} and C{clusterTask} to every event. An
-    event that names one of them itself keeps its own.
+    event that names one of them itself keeps its own. Fields that are texts are
+    escaped: some are a peer's, and not every observer is as careful as the
+    cluster's own log.
 
     Unlike a plain L{Logger} it is the same whether it is an attribute of an
     instance or of a class.
@@ -58,6 +62,9 @@ class Journal(Logger):
         """
         Emit an event with the two fields added.
         """
+        for name, value in kwargs.items():
+            if isinstance(value, str):
+                kwargs[name] = escape(value)
         kwargs.setdefault("clusterTag", self.tag)
         kwargs.setdefault("clusterTask", self.task)
         # What other observers, such as twistd's, show in brackets.
@@ -75,57 +82,3 @@ class Journal(Logger):
         The same journal, for another task.
         """
         return Journal(task, self.tag, self.observer)
-
-
-class Repeats:
-    """
-    Lets one log line through per key and interval, and counts the others.
-
-    It remembers a bounded number of keys. While all of them are within their
-    interval, every further key shares one place, so that a peer that invents
-    keys cannot flood a log either.
-
-    @ivar interval: in seconds.
-    @ivar maxKeys: how many keys are remembered.
-    """
-
-    def __init__(self, clock: IReactorTime, interval: float = 1.0, maxKeys: int = 256) -> None:
-        self.interval = interval
-        self.maxKeys = maxKeys
-        self._clock = clock
-        # Key to (when its last line went through, how many were held back
-        # since), the longest ago first.
-        self._seen: dict[Hashable, tuple[float, int]] = {}
-
-    def allow(self, key: Hashable) -> int | None:
-        """
-        Ask whether a line may be written now.
-
-        @return: C{None} if it must be held back; otherwise how many lines of
-            this key were held back since its last one.
-        """
-        now = self._clock.seconds()
-        if key not in self._seen and len(self._seen) >= self.maxKeys:
-            self._forgetOld(now)
-            if len(self._seen) >= self.maxKeys:
-                key = _OTHERS
-        last, held = self._seen.get(key, (None, 0))
-        if last is not None and now - last < self.interval:
-            self._seen[key] = (last, held + 1)
-            return None
-        self._seen.pop(key, None)
-        self._seen[key] = (now, 0)
-        return held
-
-    def _forgetOld(self, now: float) -> None:
-        """
-        Forget the keys whose interval is over, and what they held back.
-        """
-        for key, (last, _) in list(self._seen.items()):
-            if now - last < self.interval:
-                break
-            del self._seen[key]
-
-
-#: The place that keys share when there is no room for their own.
-_OTHERS = object()

@@ -4,7 +4,6 @@ How an event becomes lines of C{cluster.log}.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,6 +12,7 @@ from twisted.logger import LogEvent, LogLevel, formatEvent
 from twisted.python.failure import Failure
 
 from wazuh_cluster.errors import ClusterError
+from wazuh_cluster.escape import escape
 from wazuh_cluster.journal import MAIN, NAMESPACE
 
 #: The most bytes in a line, with its end.
@@ -28,14 +28,6 @@ _NAMES = {
     LogLevel.critical: "CRITICAL",
 }
 
-# What could move a terminal's cursor, begin a line, or turn the order of what
-# is read: C0, DEL, C1, marks of direction, separators of lines, the byte order
-# mark, tags; and surrogates, which cannot be written as UTF-8.
-_UNSAFE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
-    "\ud800-\udfff\U000e0000-\U000e007f]"
-)
-_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _CUT = " [cut]"
 
 
@@ -49,23 +41,6 @@ class Line(NamedTuple):
 
     day: tuple[int, int, int]
     data: bytes
-
-
-def escape(text: str) -> str:
-    """
-    The text with every control character and mark of direction made visible:
-    C{\\n}, C{\\x1b}, C{\\u202e}.
-    """
-    return _UNSAFE.sub(_escapeOne, text)
-
-
-def _escapeOne(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    if match[0] in _SHORT:
-        return _SHORT[match[0]]
-    if code < 0x100:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 class LineFormat:

@@ -15,10 +15,13 @@ from collections.abc import Callable
 from wazuh_cluster.journal import MAIN, Journal
 
 #: Growth, in bytes, from which on memory is looked through and given back.
-GROWTH = 16 * 1024 * 1024
+GROWTH = 8 * 1024 * 1024
 
 #: Seconds between two looks.
-INTERVAL = 30.0
+INTERVAL = 5.0
+
+#: How many looks are left out at most when giving back did not help.
+_LONGEST_PAUSE = 7
 
 _PAGE = 4096
 
@@ -71,7 +74,8 @@ def giveBack() -> None:
 class Housekeeper:
     """
     Gives memory back when it has grown: connections of strangers and the like
-    leave cycles and holes behind.
+    leave cycles and holes behind. Where that did not help, because what has
+    grown is in use, it is tried again later: it may not be in use for ever.
     """
 
     def __init__(
@@ -84,6 +88,8 @@ class Housekeeper:
         self._giveBack = giveBack
         self._growth = growth
         self._least: int | None = None
+        self._pause = 0
+        self._skip = 0
         self._log = Journal(MAIN)
 
     def look(self) -> str | None:
@@ -97,10 +103,17 @@ class Housekeeper:
             self._least = before
         if before < self._least + self._growth:
             self._least = min(self._least, before)
+            self._pause = self._skip = 0
+            return None
+        if self._skip:
+            self._skip -= 1
             return None
         self._giveBack()
-        # What is still in use is what growth is measured from now on.
-        self._least = after = self._size()
+        after = self._size()
+        helped = after < self._least + self._growth
+        self._pause = 0 if helped else min(2 * self._pause + 1, _LONGEST_PAUSE)
+        self._skip = self._pause
+        self._least = min(self._least, after)
         self._log.debug("Memory: {before} bytes, {after} after.", before=before, after=after)
         return f"{before} to {after} bytes"
 

@@ -30,6 +30,7 @@ from twisted.python import usage
 
 from wazuh_cluster.config import Config, loadConfig
 from wazuh_cluster.daemon import NodeService, portProblem
+from wazuh_cluster.descriptors import descriptorsFor
 from wazuh_cluster.errors import BadInput, HomeError
 from wazuh_cluster.home import Home, addWorkingFolders, checkHome, checkHomeId, chooseOwner
 from wazuh_cluster.homelock import HomeLock
@@ -133,6 +134,7 @@ def makeService(options: Options) -> IService:
         background,
         twistdLog,
         renewal,
+        descriptorsFor(settings.limits) if config.role == MASTER else 0,
     )
 
 

@@ -20,6 +20,7 @@ from wazuh_cluster.integrity.manifest import (
     MAX_WHY,
     Manifest,
 )
+from wazuh_cluster.integrity.paths import MAX_PATH
 from wazuh_cluster.interfaces import Slices
 from wazuh_cluster.model import HeldPath
 
@@ -142,6 +143,8 @@ class ManifestDecoder:
             if len(data) < start:
                 return at
             length, size, mtime = ENTRY.unpack_from(data, at)
+            if length > MAX_PATH:
+                raise MalformedStream(f"a path of {length} bytes in the manifest")
             middle = start + length
             end = middle + digestSize
             if len(data) < end:
@@ -184,8 +187,8 @@ class ManifestDecoder:
                 return at
             length, whyLength = HELD.unpack_from(data, at)
             end = start + length + whyLength
-            if whyLength > MAX_WHY:
-                raise MalformedStream("the reason of a held path is too long")
+            if whyLength > MAX_WHY or length > MAX_PATH + 1:
+                raise MalformedStream("a held path or its reason is too long")
             if len(data) < end:
                 return at
             path = data[start : start + length]

@@ -12,6 +12,7 @@ from attrs import frozen
 from wazuh_cluster.errors import LimitExceeded, MalformedStream
 from wazuh_cluster.integrity.items import Items
 from wazuh_cluster.integrity.manifest import DIGEST_SIZES
+from wazuh_cluster.integrity.paths import MAX_PATH
 
 _MAGIC = b"wcW1"
 #: magic, size of a digest, how many wants follow.
@@ -182,6 +183,8 @@ class WantsDecoder:
         if len(self._encoded) < start:
             return False
         (length,) = _PATH_LENGTH.unpack_from(self._encoded, self._position)
+        if length > MAX_PATH:
+            raise MalformedStream(f"a path of {length} bytes in a list of wants")
         end = start + length + 8 + self._digestSize
         if len(self._encoded) < end:
             return False

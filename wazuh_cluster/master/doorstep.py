@@ -73,6 +73,9 @@ class DoorstepFactory(Factory):
     """
     Keeps strangers on the doorstep within bounds: each for the greeting's
     time, and not too many; the one that waits longest makes room.
+
+    @ivar since: when the one that comes in at this moment connected; C{None}
+        while nobody does.
     """
 
     noisy = False
@@ -93,6 +96,7 @@ class DoorstepFactory(Factory):
         self._clock = clock
         self._limits = limits
         self._left = left
+        self.since: float | None = None
         # The one that waits longest is first.
         self._waiting: dict[Doorstep, None] = {}
         self._timer: IDelayedCall | None = None
@@ -133,7 +137,13 @@ class DoorstepFactory(Factory):
         A stranger said something.
         """
         self._forget(stranger)
-        return self._inner.buildProtocol(stranger.transport.getPeer())  # type: ignore[union-attr]
+        self.since = stranger.since
+        try:
+            return self._inner.buildProtocol(
+                stranger.transport.getPeer()  # type: ignore[union-attr]
+            )
+        finally:
+            self.since = None
 
     def left(self, stranger: Doorstep) -> None:
         """

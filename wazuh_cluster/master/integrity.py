@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from wazuh_cluster.errors import ClusterError, LinkClosed, ProtocolViolation, TransferAborted
@@ -26,9 +27,19 @@ from wazuh_cluster.protocol import (
     RunnerSink,
     RunnerSource,
 )
+from wazuh_cluster.repeats import Latest, Repeats, repeated
 
 #: Held paths that are logged one by one.
 _SHOWN = 20
+
+#: Failures and holds of a report that are kept, and how much of one is shown.
+_FAILURES = 200
+_HOLDS = 50
+_LONGEST = 1000
+
+#: Lines about what workers say that may be written at once, and a second.
+_TOLD = 1024
+_TOLD_RATE = 50.0
 
 
 class MasterIntegrity:
@@ -43,6 +54,7 @@ class MasterIntegrity:
         packRunners: Sequence[IRunner],
         limits: Limits,
         roster: Roster,
+        clock: IReactorTime,
     ) -> None:
         """
         @param packRunners: where files are read for workers; several, so that
@@ -57,6 +69,10 @@ class MasterIntegrity:
         self._roster = roster
         self._log = Journal(LOCAL_INTEGRITY)
         self._heldSaid: frozenset[bytes] = frozenset()
+        # Of each worker what it says at most once a second.
+        told = Repeats(clock, maxKeys=2 * _TOLD, burst=_TOLD, rate=_TOLD_RATE)
+        self._told = Latest(clock, told)
+        self._checks = Repeats(clock, maxKeys=_TOLD)
 
     @property
     def generation(self) -> Generation | None:
@@ -78,11 +94,12 @@ class MasterIntegrity:
         equal = algorithm == carried and root == generation.root
         if equal:
             session.requireJoined().generation = generation
-        session.log.forTask(INTEGRITY_CHECK).debug(
-            "Finished. The worker is {state} generation {generation}.",
-            state="at" if equal else "behind",
-            generation=generation.describe(),
-        )
+        if self._checks.allow(session.describe()) is not None:
+            session.log.forTask(INTEGRITY_CHECK).debug(
+                "Finished. The worker is {state} generation {generation}.",
+                state="at" if equal else "behind",
+                generation=generation.describe(),
+            )
         return generation, carried, equal
 
     def sendManifest(self, session: Session, transfer: int, window: int) -> Generation:
@@ -119,8 +136,13 @@ class MasterIntegrity:
         sending = session.transfers.send(transfer, later, window)
         sending.addErrback(self._transferFailed, session)
         try:
+            # A worker has it in its hands already.
             wanted = session.transfers.receive(
-                wants, RunnerSink(runner, decoder), limits.wantedBytes, digested=True
+                wants,
+                RunnerSink(runner, decoder),
+                limits.wantedBytes,
+                digested=True,
+                timeout=limits.stallTimeout,
             )
         except ClusterError:
             later.fail(Failure(TransferAborted("the list of wants was refused")))
@@ -134,26 +156,45 @@ class MasterIntegrity:
     def _transferFailed(self, failure: Failure, session: Session) -> None:
         log = session.log.forTask(INTEGRITY_SYNC)
         # The link's end is told by who sees it.
-        say = log.debug if failure.check(LinkClosed) or not session.peer.live else log.info
-        say("A transfer to the worker ended early: {reason}", reason=failure.getErrorMessage())
+        write = log.debug if failure.check(LinkClosed) or not session.peer.live else log.info
+        reason = failure.getErrorMessage()
+        self._told.note(
+            f"{session.describe()}, a transfer",
+            "transfer",
+            lambda held: repeated(
+                write,
+                held,
+                "A transfer to the worker ended early: {reason}",
+                reason=reason,
+            ),
+        )
 
     def report(self, session: Session, report: dict[str, Any]) -> None:
         """
         A worker says what it applied.
         """
         status = session.requireJoined()
-        generation = Generation(report["master"], report["number"], report["generation"])
         if report["root"] == report["generation"]:
-            status.generation = generation
-        log = session.log.forTask(INTEGRITY_SYNC)
-        failures = report["failures"].splitlines()[:200]
+            status.generation = _generation(report)
+        failures = _lines(report["failures"])[:_FAILURES]
         status.failed = dict(_failure(line) for line in failures)
-        log.info(
+        status.holds = tuple(_lines(report["holds"])[:_HOLDS])
+        # The line may have to wait, and keeps no more than it needs.
+        report = {**report, "failures": (failures or ["?"])[0][:_LONGEST], "holds": status.holds}
+        self._told.note(
+            session.describe(), "report", lambda held: self._sayReport(session, report, held)
+        )
+
+    def _sayReport(self, session: Session, report: dict[str, Any], held: int) -> None:
+        log = session.log.forTask(INTEGRITY_SYNC)
+        repeated(
+            log.info,
+            held,
             "Finished in {seconds:.3f}s. {counts}. {received} bytes sent, {failed} files failed. "
             "{state} generation {generation}.",
             seconds=report["milliseconds"] / 1000,
             counts=report["counts"],
-            generation=generation.describe(),
+            generation=_generation(report).describe(),
             received=report["received"],
             failed=report["failed"],
             state=_state(report),
@@ -162,23 +203,22 @@ class MasterIntegrity:
             log.warn(
                 "{failed} files could not be installed there; the first: {first}",
                 failed=report["failed"],
-                first=failures[0] if failures else "?",
+                first=report["failures"],
             )
-        self._sayHolds(session, report["holds"])
-
-    def _sayHolds(self, session: Session, text: str) -> None:
-        """
-        Log what a worker holds back, once.
-        """
-        status = session.requireJoined()
-        holds = tuple(text.splitlines())
-        log = session.log.forTask(INTEGRITY_SYNC)
-        for hold in holds:
-            if hold not in status.holds:
-                log.warn("It holds back: {hold}.", hold=hold)
-        if status.holds and not holds:
+        # What it holds back is said once.
+        holds = report["holds"]
+        new = [hold for hold in holds if hold not in session.holdsSaid]
+        if new:
+            log.warn("It holds back: {holds}.", holds="; ".join(new))
+        if session.holdsSaid and not holds:
             log.info("It holds nothing back any more.")
-        status.holds = holds
+        session.holdsSaid = frozenset(holds)
+
+    def close(self) -> None:
+        """
+        Nothing more is to be told.
+        """
+        self._told.close()
 
     async def recalculate(self, snapshot: Snapshot) -> str:
         """
@@ -224,6 +264,14 @@ class MasterIntegrity:
         if len(new) > _SHOWN:
             self._log.warn("And {more} more paths.", more=len(new) - _SHOWN)
         self._heldSaid = frozenset(held)
+
+
+def _generation(report: dict[str, Any]) -> Generation:
+    return Generation(report["master"], report["number"], report["generation"])
+
+
+def _lines(text: str) -> list[str]:
+    return text.split("\n") if text else []
 
 
 def _failure(line: str) -> tuple[bytes, str]:

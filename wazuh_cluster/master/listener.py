@@ -18,7 +18,8 @@ class SessionFactory(Factory):
     """
     Builds sessions. When more connections than the limits allow have not
     joined yet, in all or from one address, the one that waits longest makes
-    room: a flood of silent strangers does not keep a worker out.
+    room: of those that are not trusted yet, or of those that are, whichever
+    are more. So no flood of the one kind keeps a worker out.
     """
 
     noisy = False
@@ -62,11 +63,16 @@ class SessionFactory(Factory):
         return frozenset(self._sessions)
 
     def _makeRoom(self, host: str | None) -> None:
-        for session, address in self._greeting.items():
-            if host is None or address == host:
-                self._known(session)
-                session.peer.abort(TooBusy("too many connections have not said Hello"))
-                return
+        waiting = [
+            session
+            for session, address in self._greeting.items()
+            if host is None or address == host
+        ]
+        strangers = [session for session in waiting if session.identity is None]
+        trusted = [session for session in waiting if session.identity is not None]
+        first = max(strangers, trusted, key=len)[0]
+        self._known(first)
+        first.peer.abort(TooBusy("too many connections have not said Hello"))
 
     def _known(self, session: Session) -> None:
         host = self._greeting.pop(session, None)

@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IReactorTime
 
 from wazuh_cluster.errors import (
@@ -16,31 +15,22 @@ from wazuh_cluster.errors import (
     LinkClosed,
     NameInUse,
     NotAWorker,
-    NotTrusted,
-    PassedBy,
     Refused,
     VersionTooOld,
     WrongCluster,
 )
 from wazuh_cluster.integrity import Items, explainDifference, itemsDigest
 from wazuh_cluster.interfaces import IClusterTrust
-from wazuh_cluster.journal import (
-    KEEP_ALIVE,
-    MAIN,
-    Journal,
-    Repeats,
-)
+from wazuh_cluster.journal import KEEP_ALIVE
+from wazuh_cluster.master.chronicle import Chronicle
 from wazuh_cluster.master.roster import Roster
 from wazuh_cluster.master.session import Session
 from wazuh_cluster.model import WORKER, Identity, NodeStatus, WorkerInfo
 from wazuh_cluster.protocol import (
     NEWEST_VERSION,
     OLDEST_VERSION,
+    Limits,
 )
-
-#: How often a refusal of the same worker is said again, in seconds: it comes
-#: back every twenty.
-REMIND_AFTER = 300.0
 
 
 class MasterNode:
@@ -51,6 +41,7 @@ class MasterNode:
     @ivar homeId: the master's persistent id, 16 bytes; set before anyone may
         come.
     @ivar roster: who joined.
+    @ivar chronicle: tells the log who comes and goes.
     """
 
     def __init__(
@@ -62,6 +53,7 @@ class MasterNode:
         software: str,
         wazuhVersion: str,
         items: Items,
+        limits: Limits,
     ) -> None:
         """
         @param items: what the master carries; workers must carry the same.
@@ -69,15 +61,13 @@ class MasterNode:
         self.identity: Identity = trust.identity
         self.homeId = homeId
         self.wallClock = wallClock
-        self.roster = Roster()
+        self.roster = Roster(limits.workers)
         self._clock = clock
         self._software = software
         self._wazuhVersion = wazuhVersion
         self._items = items
         self._itemsDigest = itemsDigest(items)
-        self._log = Journal(MAIN)
-        self._strangers = Repeats(clock)
-        self._refusals = Repeats(clock, REMIND_AFTER)
+        self.chronicle = Chronicle(clock)
 
     # Who belongs to the cluster.
 
@@ -102,17 +92,9 @@ class MasterNode:
             await self.roster.claim(session, info)
         except Refused as refusal:
             session.refusal = refusal
-            self._repeated(
-                self._refusals,
-                f"{session.describe()}: {type(refusal).__name__}",
-                "Refused {worker}: {reason}",
-                worker=session.describe(),
-                reason=str(refusal),
-            )
+            self.chronicle.refused(session.describe(), refusal)
             raise
-        session.log.info(
-            "Joined from {address}, {software}.", address=info.address, software=info.software
-        )
+        self.chronicle.joined(session.log, info)
         return {
             "name": self.identity.name,
             "version": version,
@@ -162,38 +144,13 @@ class MasterNode:
         """
         A session's connection is gone.
         """
-        if self.roster.remove(session):
-            say = session.log.warn if isinstance(why, NotTrusted) else session.log.info
-            say("Left: {reason}.", reason=_line(why))
-        elif session.status is not None:
-            session.log.info("Replaced: {reason}.", reason=_line(why))
+        status = session.status
+        if self.roster.remove(session) and status is not None:
+            self.chronicle.left(session.log, status.info.name, why)
+        elif status is not None:
+            self.chronicle.replaced(session.log, status.info.name, why)
         elif session.refusal is None:
-            self.strangerLeft(session.peer.address(), why)
-
-    def strangerLeft(self, address: str, why: BaseException) -> None:
-        """
-        A connection ended without having joined.
-        """
-        reason = _line(why)
-        if isinstance(why, PassedBy):
-            self._log.debug("{reason}.", reason=reason)
-            return
-        # Not by the text, in which the port is another each time.
-        self._repeated(
-            self._strangers,
-            f"{address} {type(why).__name__}",
-            "A connection from {address} ended before it joined: {reason}",
-            address=address,
-            reason=reason,
-        )
-
-    def _repeated(self, repeats: Repeats, key: str, format: str, **fields: object) -> None:
-        suppressed = repeats.allow(key)
-        if suppressed is None:
-            return
-        if suppressed:
-            format += " ({suppressed} like it before)"
-        self._log.warn(format, suppressed=suppressed, **fields)
+            self.chronicle.stranger(session.peer.address(), why)
 
     def keepAlive(self, session: Session, clock: int) -> int:
         """
@@ -206,7 +163,7 @@ class MasterNode:
         status.lastKeepAlive = self._clock.seconds()
         now = int(self.wallClock() * 1e6)
         status.clockOffset = (clock - now) / 1e6
-        session.log.forTask(KEEP_ALIVE).debug("Received.")
+        self.chronicle.heard(session.log, status.info.name)
         return now
 
     def dropSilent(self, silence: float) -> str:
@@ -232,9 +189,3 @@ class MasterNode:
         """
         found = [session.status for session in self.roster if session.status is not None]
         return sorted(found, key=lambda status: status.info.name)
-
-
-def _line(why: BaseException) -> str:
-    if isinstance(why, (ConnectionDone, ConnectionLost, ConnectionAborted)):
-        return "the connection was lost"
-    return str(why).rstrip(".")

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
-from wazuh_cluster.errors import DisplacedClone, LinkClosed, NameInUse
+from wazuh_cluster.errors import DisplacedClone, LinkClosed, NameInUse, TooManyWorkers
 from wazuh_cluster.master.session import Session
 from wazuh_cluster.model import WorkerInfo
 
@@ -26,7 +26,11 @@ class Roster:
     its holder does not answer any more.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        """
+        @param most: how many may be joined at once.
+        """
+        self._most = most
         self._sessions: dict[str, Session] = {}
         self._displaced: dict[str, deque[bytes]] = {}
 
@@ -48,6 +52,7 @@ class Roster:
 
         @raise NameInUse: if another node goes by it.
         @raise DisplacedClone: if another process of the same home took it.
+        @raise TooManyWorkers: if there is no room for another name.
         @raise LinkClosed: if the session ended meanwhile.
         """
         while (holder := self._sessions.get(info.name)) is not None:
@@ -63,7 +68,13 @@ class Roster:
             if self._sessions.get(info.name) is holder:
                 self._displace(holder, "it did not answer when another node came with its name")
         if not session.peer.live:
+            self._displaced.pop(info.name, None)
             raise session.peer.closeReason()
+        if len(self._sessions) >= self._most:
+            raise TooManyWorkers(
+                f"{self._most} workers are joined, as many as the master allows: raise 'workers' "
+                "under [limits] in its etc/wazuh_cluster.ini"
+            )
         session.joined(info)
         self._sessions[info.name] = session
 
@@ -77,6 +88,8 @@ class Roster:
         if self._sessions.get(name) is not session:
             return False
         del self._sessions[name]
+        # Whoever was displaced by it may come back.
+        self._displaced.pop(name, None)
         return True
 
     def _displace(self, holder: Session, why: str) -> None:

@@ -212,6 +212,10 @@ class MasterService(MultiService):
         self._factory.closeAll()
         for session in self._factory.sessions:
             await session.peer.whenClosed()
+        if self._node is not None:
+            self._node.chronicle.close()
+        if self._integrity is not None:
+            self._integrity.close()
         for runner in (self._scanRunner, *self._packRunners):
             runner.stop()
 
@@ -259,16 +263,17 @@ class MasterService(MultiService):
             f"wazuh_cluster {__version__}",
             self._wazuhVersion,
             self._tree.items,
+            self._limits,
         )
         generations = Generations(home, self._state, self._scanRunner, self._tree.items)
         self._integrity = MasterIntegrity(
-            self._tree, generations, self._packRunners, self._limits, node.roster
+            self._tree, generations, self._packRunners, self._limits, node.roster, self._reactor
         )
         return node
 
     def _strangerLeft(self, address: str, why: Exception) -> None:
         if self._node is not None:
-            self._node.strangerLeft(address, why)
+            self._node.chronicle.stranger(address, why)
 
     def _session(self) -> Session:
         return Session(
@@ -278,6 +283,7 @@ class MasterService(MultiService):
             self._reactor,
             self._limits,
             self._locators,
+            None if self._doorsteps is None else self._doorsteps.since,
         )
 
     async def _recalculate(self) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.protocols.amp import IResponderLocator
+from twisted.protocols.amp import AmpError, IResponderLocator
 
 from wazuh_cluster.errors import ClusterError, IdentityMismatch, ProtocolViolation, Refused
 from wazuh_cluster.interfaces import IClusterTrust
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from wazuh_cluster.master.integrity import MasterIntegrity
     from wazuh_cluster.master.node import MasterNode
 
+#: For how many seconds an answer shows that a worker lives.
+_PROBE_INTERVAL = 1.0
+
 
 class Session:
     """
@@ -33,6 +36,7 @@ class Session:
     @ivar status: what the master knows of the worker; C{None} before it
         joined.
     @ivar refusal: why it may not join, if that was said.
+    @ivar holdsSaid: what it holds back, as far as the log says so.
     """
 
     def __init__(
@@ -43,7 +47,12 @@ class Session:
         clock: IReactorTime,
         limits: Limits,
         locators: Sequence[IResponderLocator],
+        since: float | None = None,
     ) -> None:
+        """
+        @param since: when the connection was made; the greeting's time counts
+            from then on.
+        """
         self._node = node
         self._trust = trust
         self.clock = clock
@@ -51,7 +60,10 @@ class Session:
         self.identity: Identity | None = None
         self.status: NodeStatus | None = None
         self.refusal: Refused | None = None
+        self.holdsSaid: frozenset[str] = frozenset()
         self._greeted = False
+        self._heard: float | None = None
+        self._probes: list[Deferred[bool]] = []
         self.log = Journal(MAIN)
         self.transfers = Transfers(MASTER, clock, limits)
         self.peer = Peer(
@@ -61,6 +73,8 @@ class Session:
             limits,
             self._handshaken,
             self.transfers,
+            since=since,
+            wallClock=node.wallClock,
         )
         self.transfers.attach(self.peer)
         self.peer.whenClosed().addCallback(self._closed)
@@ -113,13 +127,30 @@ class Session:
 
     async def probe(self) -> bool:
         """
-        Whether the worker still answers.
+        Whether the worker still answers. However many ask, it is asked once a
+        second.
         """
+        if self._heard is not None and self.clock.seconds() - self._heard < _PROBE_INTERVAL:
+            return True
+        waiting: Deferred[bool] = Deferred()
+        self._probes.append(waiting)
+        if len(self._probes) == 1:
+            lives = await self._ask()
+            self._heard = self.clock.seconds() if lives else None
+            probes, self._probes = self._probes, []
+            for each in probes:
+                each.callback(lives)
+        return await waiting
+
+    async def _ask(self) -> bool:
         clock = int(self._node.wallClock() * 1e6)
         try:
             await self.peer.call(KeepAlive, self.limits.probeTimeout, clock=clock)
         except ClusterError:
             return False
+        except AmpError:
+            # It lives, and does not know the command.
+            return True
         return True
 
     def _handshaken(self, peer: Peer) -> None:

@@ -46,6 +46,13 @@ class BoxParser:
         self._size = 0
         self._parsing = False
 
+    @property
+    def unfinished(self) -> bool:
+        """
+        Whether a box has begun that is not all there; or one is kept.
+        """
+        return bool(self._buffer) or bool(self._box) or self._key is not None
+
     def feed(self, data: bytes) -> None:
         """
         Take the next bytes, and deliver the boxes that they complete.

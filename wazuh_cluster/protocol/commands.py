@@ -106,6 +106,7 @@ class Hello(FromWorker):
         errors.WrongCluster: b"WRONG_CLUSTER",
         errors.DisplacedClone: b"DISPLACED_CLONE",
         errors.NameInUse: b"NAME_IN_USE",
+        errors.TooManyWorkers: b"TOO_MANY_WORKERS",
         errors.VersionTooOld: b"VERSION_TOO_OLD",
         errors.ItemsDiffer: b"ITEMS_DIFFER",
         errors.NotAMaster: b"NOT_A_MASTER",

@@ -15,17 +15,24 @@ class Limits:
     """
     What one node allows a peer.
 
-    The defaults let 200 workers behind one address work at full speed, and
-    bound what a stranger costs to some tens of KiB.
+    The defaults let 200 workers behind one address work at full speed, bound
+    what a stranger costs to some tens of KiB, and close within 10 seconds who
+    does not do what a node does.
 
     @ivar boxKeys: keys in one AMP box.
     @ivar boxBytes: bytes in one AMP box.
     @ivar openResponders: commands of one peer that may be unanswered before
         nothing more is read from it.
-    @ivar answerBytes: answers that may wait to be written to a peer before
-        nothing more is read from it.
+    @ivar boxesPerTurn: boxes of one peer that are worked on before it is the
+        others' turn.
+    @ivar answerBytes: what may wait to be written to a peer, but for chunks,
+        before nothing more is read from it.
+    @ivar unreadAnswers: answers, within a minute, after which a peer is asked
+        for a KeepAlive, to show that it reads them.
     @ivar greetTimeout: from the connection to the end of Hello.
-    @ivar stallTimeout: how long a peer may take nothing of what waits for it.
+    @ivar stallTimeout: how long a peer may take nothing of what waits for it,
+        may take to send the rest of a box or of a list of wanted files, and to
+        show that it reads answers.
     @ivar answerTimeout: how long a peer may owe an answer.
     @ivar probeTimeout: how long a node that is asked whether it still lives
         may take to answer.
@@ -37,6 +44,7 @@ class Limits:
     @ivar wantedBytes: size of a list of wanted files.
     @ivar manifestFiles: files of a manifest.
     @ivar manifestBytes: size of a manifest on the wire.
+    @ivar workers: workers that may be joined to a master.
     @ivar greeting: connections that have said nothing yet, and likewise those
         that said something but not Hello, on the whole listener; beyond it
         the one that waits longest is closed.
@@ -47,17 +55,20 @@ class Limits:
     boxKeys: int = 16
     boxBytes: int = 70 * 1024
     openResponders: int = 16
+    boxesPerTurn: int = 16
     answerBytes: int = 256 * 1024
-    greetTimeout: float = 10.0
-    stallTimeout: float = 10.0
+    unreadAnswers: int = 256
+    greetTimeout: float = 8.0
+    stallTimeout: float = 8.0
     answerTimeout: float = 20.0
     probeTimeout: float = 5.0
     transferTimeout: float = 60.0
     window: int = 1024 * 1024
-    transfers: int = 8
+    transfers: int = 4
     wantedFiles: int = 10_000
-    wantedBytes: int = 8 * 1024 * 1024
+    wantedBytes: int = 2 * 1024 * 1024
     manifestFiles: int = 500_000
     manifestBytes: int = 64 * 1024 * 1024
+    workers: int = 1000
     greeting: int = 512
     greetingPerAddress: int = 256

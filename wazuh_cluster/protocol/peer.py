@@ -2,8 +2,9 @@
 One end of a link: AMP with bounds on all that a peer can make us keep.
 
 AMP itself bounds nothing but a value's length. A L{Peer} bounds keys and bytes
-of a box, commands that are being answered, answers that wait to be written,
-and how long a peer may take nothing of what waits for it. It lets a peer send
+of a box, how long one may take, how many are worked on in a turn, commands that
+are being answered, answers that wait to be written or to be read, and how long
+a peer may take nothing of what waits for it. It lets a peer send
 only what its role may, and only Hello before it was admitted. It is made of
 AMP's dispatcher and a parser of its own instead of being an C{amp.AMP}, which
 would answer StartTLS to anyone.
@@ -11,9 +12,9 @@ would answer StartTLS to anyone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
-from typing import Protocol as TypingProtocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionClosed, ConnectionDone, ConnectionLost
@@ -31,40 +32,14 @@ from wazuh_cluster.errors import (
 )
 from wazuh_cluster.journal import Journal
 from wazuh_cluster.protocol.boxes import BoxParser, chunkBox
-from wazuh_cluster.protocol.commands import COMMANDS, ClusterCommand, Hello
+from wazuh_cluster.protocol.commands import COMMANDS, ClusterCommand, Hello, KeepAlive
 from wazuh_cluster.protocol.flow import Flow
 from wazuh_cluster.protocol.limits import Limits
+from wazuh_cluster.protocol.locators import IDirect, Locators
+from wazuh_cluster.protocol.pace import Turn, Unfinished, Unread
 
-
-class Locators:
-    """
-    Several responder locators as one: the first that knows a command answers.
-    """
-
-    def __init__(self, locators: Sequence[amp.IResponderLocator]) -> None:
-        self._locators = locators
-
-    def locateResponder(self, name: bytes) -> Callable[[amp.AmpBox], object] | None:
-        """
-        The responder for a command, or C{None} if nobody has one.
-        """
-        for locator in self._locators:
-            responder = locator.locateResponder(name)
-            if responder is not None:
-                return responder
-        return None
-
-
-class IDirect(TypingProtocol):
-    """
-    What takes commands that want no answer, of which there are many, without a
-    Deferred for each.
-    """
-
-    def directly(self) -> Mapping[bytes, tuple[type[amp.Command], Callable[..., None]]]:
-        """
-        A command's name to the command and what is called with its arguments.
-        """
+#: The longest name of a command: that of a key.
+_MAX_NAME = 255
 
 
 @implementer(IHandshakeListener, amp.IBoxSender)
@@ -89,7 +64,14 @@ class Peer(Protocol, amp.BoxDispatcher):
         limits: Limits,
         onHandshake: Callable[[Peer], None],
         direct: IDirect | None = None,
+        *,
+        since: float | None = None,
+        wallClock: Callable[[], float] = time.time,
     ) -> None:
+        """
+        @param since: when the connection was made, by C{clock}; by default
+            when this protocol gets it.
+        """
         amp.BoxDispatcher.__init__(self, Locators(locators))
         self._parser = BoxParser(self.ampBoxReceived, limits.boxKeys, limits.boxBytes)
         self._direct = direct.directly() if direct is not None else {}
@@ -105,8 +87,14 @@ class Peer(Protocol, amp.BoxDispatcher):
         self._closeWaiters: list[Deferred[BaseException]] = []
         self._admitted = False
         self._responding = 0
-        self._answersWaiting = 0
+        self._waiting = 0
         self._greeting: IDelayedCall | None = None
+        self._since = since
+        self._wallClock = wallClock
+        self._boxes = 0
+        self._turn = Turn(clock, limits.boxesPerTurn, self._readAgain)
+        self._unfinished = Unfinished(clock, limits.stallTimeout, self._tooSlow)
+        self._unread = Unread(clock, limits.unreadAnswers, self._askToShow)
         self.flow.subscribe(self._drained)
 
     # What the owner of the link calls.
@@ -128,6 +116,8 @@ class Peer(Protocol, amp.BoxDispatcher):
         @raise LinkClosed: if there is no link, or none any more.
         @raise LinkStalled: if the answer did not come in time; the link is
             aborted then.
+        @raise ProtocolViolation: if the answer cannot be read; the link is
+            aborted then too.
         """
         asked: Deferred[dict[str, Any]] = self.callRemote(command, **arguments)
         limit = self.limits.answerTimeout if timeout is None else timeout
@@ -137,6 +127,9 @@ class Peer(Protocol, amp.BoxDispatcher):
             return await asked
         except (ConnectionClosed, ConnectionDone, ConnectionLost):
             raise self.closeReason() from None
+        except ProtocolViolation as violation:
+            self.abort(violation)
+            raise
         finally:
             if timer.active():
                 timer.cancel()
@@ -218,8 +211,10 @@ class Peer(Protocol, amp.BoxDispatcher):
         """
         self.startReceivingBoxes(self)
         self.address()
-        late = LinkStalled(f"it did not say Hello within {self.limits.greetTimeout:g} s")
-        self._greeting = self.clock.callLater(self.limits.greetTimeout, self.abort, late)
+        timeout = self.limits.greetTimeout
+        late = LinkStalled(f"it did not say Hello within {timeout:g} s")
+        waited = 0.0 if self._since is None else self.clock.seconds() - self._since
+        self._greeting = self.clock.callLater(max(0.0, timeout - waited), self.abort, late)
 
     def handshakeCompleted(self) -> None:
         """
@@ -238,6 +233,10 @@ class Peer(Protocol, amp.BoxDispatcher):
             self._parser.feed(data)
         except ProtocolViolation as violation:
             self.abort(violation)
+        if self._parser.unfinished and not self._parser.paused and self.live:
+            self._unfinished.began(self._boxes)
+        else:
+            self._unfinished.close()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
@@ -245,6 +244,8 @@ class Peer(Protocol, amp.BoxDispatcher):
         """
         self._stopGreeting()
         self.flow.close()
+        self._turn.close()
+        self._unfinished.close()
         # Trust knows better than a timer why a stranger never became a peer.
         explained = isinstance(reason.value, ClusterError)
         if self._closing is not None and (self._admitted or not explained):
@@ -267,6 +268,9 @@ class Peer(Protocol, amp.BoxDispatcher):
         """
         if self._closing is not None:
             return
+        self._boxes += 1
+        if self._turn.count():
+            self._stopReading()
         for kind in (amp.ANSWER, amp.ERROR):
             if kind in box and box[kind] not in (self._outstandingRequests or ()):
                 raise ProtocolViolation("an answer to what was not asked")
@@ -297,6 +301,10 @@ class Peer(Protocol, amp.BoxDispatcher):
         return answering.addErrback(self._responderFailed, name, amp.ASK in box)
 
     def _permit(self, name: bytes) -> None:
+        if len(name) > _MAX_NAME:
+            raise ProtocolViolation(f"a command with a name of {len(name)} bytes")
+        if name == amp.StartTLS.commandName:
+            raise ProtocolViolation("it asks for TLS within TLS")
         command = COMMANDS.get(name)
         if command is not None and self.remoteRole not in command.senders:
             raise ProtocolViolation(f"a {self.remoteRole} may not send {_shown(name)}")
@@ -329,16 +337,18 @@ class Peer(Protocol, amp.BoxDispatcher):
 
     def sendBox(self, box: amp.AmpBox) -> None:
         """
-        Write a box. Answers that the peer does not take stop the reading.
+        Write a box. What the peer does not take stops the reading.
         """
         if self.transport is None or self._closing is not None:
             return
         octets = box.serialize()
         self.transport.write(octets)
-        if self.flow.paused and (amp.ANSWER in box or amp.ERROR in box):
-            self._answersWaiting += len(octets)
-            if self._answersWaiting > self.limits.answerBytes:
+        if self.flow.paused:
+            self._waiting += len(octets)
+            if self._waiting > self.limits.answerBytes:
                 self._stopReading()
+        if amp.ANSWER in box or amp.ERROR in box:
+            self._unread.answered()
 
     def sendChunk(self, transfer: int, sequence: int, data: memoryview) -> None:
         """
@@ -362,7 +372,7 @@ class Peer(Protocol, amp.BoxDispatcher):
     # Reading stops and goes on.
 
     def _drained(self) -> None:
-        self._answersWaiting = 0
+        self._waiting = 0
         self._readAgain()
 
     @property
@@ -380,8 +390,9 @@ class Peer(Protocol, amp.BoxDispatcher):
         if (
             self._parser.paused
             and self.live
+            and not self._turn.over
             and self._responding < self.limits.openResponders
-            and self._answersWaiting <= self.limits.answerBytes
+            and self._waiting <= self.limits.answerBytes
         ):
             self._parser.paused = False
             self.transport.resumeProducing()
@@ -391,6 +402,15 @@ class Peer(Protocol, amp.BoxDispatcher):
         self.abort(
             LinkStalled(f"it took nothing of what was sent for {self.limits.stallTimeout:g} s")
         )
+
+    def _tooSlow(self) -> None:
+        timeout = self.limits.stallTimeout
+        self.abort(LinkStalled(f"it did not send the rest of a box within {timeout:g} s"))
+
+    def _askToShow(self) -> Deferred[object]:
+        clock = int(self._wallClock() * 1e6)
+        asked = self.call(KeepAlive, self.limits.stallTimeout, clock=clock)
+        return Deferred.fromCoroutine(asked)
 
     def _stopGreeting(self) -> None:
         if self._greeting is not None and self._greeting.active():

@@ -24,6 +24,9 @@ from wazuh_cluster.protocol.commands import AbortTransfer, TransferCredit
 from wazuh_cluster.protocol.interfaces import ISink
 from wazuh_cluster.protocol.peer import Peer
 
+#: Pieces that are smaller, in bytes, are kept together.
+_SMALL = 1024
+
 
 class Receiving:
     """
@@ -33,7 +36,13 @@ class Receiving:
     """
 
     def __init__(
-        self, number: int, sink: ISink, most: int | None, digested: bool, timer: IDelayedCall
+        self,
+        number: int,
+        sink: ISink,
+        most: int | None,
+        digested: bool,
+        timeout: float,
+        timer: IDelayedCall,
     ) -> None:
         self.number = number
         self.sink = sink
@@ -48,7 +57,19 @@ class Receiving:
         self.writing = False
         self.ended = False
         self.hash = sha256() if digested else None
+        self.timeout = timeout
         self.timer = timer
+
+    def keep(self, data: bytes) -> None:
+        """
+        Keep what arrived until the sink takes it.
+        """
+        # A thousand pieces of one byte cost more than their bytes.
+        if self.queue and len(data) < _SMALL and len(self.queue[-1]) < _SMALL:
+            self.queue[-1] += data
+        else:
+            self.queue.append(data)
+        self.queued += len(data)
 
 
 class Receiver:
@@ -79,20 +100,27 @@ class Receiver:
         return len(self._open)
 
     def receive(
-        self, number: int, sink: ISink, most: int | None = None, digested: bool = False
+        self,
+        number: int,
+        sink: ISink,
+        most: int | None = None,
+        digested: bool = False,
+        timeout: float | None = None,
     ) -> Deferred[object]:
         """
         Expect a transfer.
 
         @param most: how many bytes it may have in all.
         @param digested: whether its end must tell its digest.
+        @param timeout: how long the sender of this one may send nothing.
         @raise ProtocolViolation: if the number was used before.
         """
         if number <= self._highest:
             raise ProtocolViolation(f"transfer {number} was opened before")
         self._highest = number
-        timer = self._clock.callLater(self._timeout, self._stalled, number)
-        receiving = self._open[number] = Receiving(number, sink, most, digested, timer)
+        timeout = self._timeout if timeout is None else timeout
+        timer = self._clock.callLater(timeout, self._stalled, number)
+        receiving = self._open[number] = Receiving(number, sink, most, digested, timeout, timer)
         return receiving.done
 
     def chunk(self, number: int, sequence: int, data: bytes) -> None:
@@ -112,9 +140,8 @@ class Receiver:
             raise LimitExceeded(f"transfer {number} is larger than {receiving.most} bytes")
         if receiving.hash is not None:
             receiving.hash.update(data)
-        receiving.queue.append(data)
-        receiving.queued += len(data)
-        receiving.timer.reset(self._timeout)
+        receiving.keep(data)
+        receiving.timer.reset(receiving.timeout)
         self._drain(receiving)
 
     def end(self, number: int, size: int, digest: bytes | None) -> None:
@@ -192,7 +219,7 @@ class Receiver:
         if receiving.number not in self._open:
             return
         receiving.taken += size
-        receiving.timer.reset(self._timeout)
+        receiving.timer.reset(receiving.timeout)
         # Coarse, so that it costs nothing; fine enough that a sender never
         # waits while there is room.
         if not receiving.ended and receiving.taken - receiving.credited >= self._window // 4:
@@ -236,9 +263,9 @@ class Receiver:
             return
         if receiving.writing:
             # It is our own disk that is slow; the peer cannot help it.
-            receiving.timer = self._clock.callLater(self._timeout, self._stalled, number)
+            receiving.timer = self._clock.callLater(receiving.timeout, self._stalled, number)
             return
-        reason = LinkStalled(f"it sent nothing of transfer {number} for {self._timeout:g} s")
+        reason = LinkStalled(f"it sent nothing of transfer {number} for {receiving.timeout:g} s")
         if self._peer is not None:
             self._peer.abort(reason)
         self._fail(receiving, Failure(reason))

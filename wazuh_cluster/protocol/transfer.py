@@ -50,7 +50,7 @@ class Transfers(amp.CommandLocator):
 
     def directly(self) -> Mapping[bytes, tuple[type[amp.Command], Callable[..., None]]]:
         """
-        See L{wazuh_cluster.protocol.peer.IDirect}.
+        See L{wazuh_cluster.protocol.locators.IDirect}.
         """
         return {
             FileChunk.commandName: (FileChunk, self._chunk),
@@ -97,19 +97,26 @@ class Transfers(amp.CommandLocator):
         return self._sender.send(number, source, window, digested)
 
     def receive(
-        self, number: int, sink: ISink, most: int | None = None, digested: bool = False
+        self,
+        number: int,
+        sink: ISink,
+        most: int | None = None,
+        digested: bool = False,
+        timeout: float | None = None,
     ) -> Deferred[object]:
         """
         Receive into a sink.
 
         @param most: how many bytes may come in all.
         @param digested: whether a digest of the whole must come at the end.
+        @param timeout: how long its sender may send nothing, in seconds; by
+            default the limit C{transferTimeout}.
         @return: fires with the sink's result.
         @raise TooBusy: if too many are open.
         """
         if len(self._receiver) >= self._limits.transfers:
             raise TooBusy(f"{len(self._receiver)} transfers are open: ask again later")
-        return self._receiver.receive(number, sink, most, digested)
+        return self._receiver.receive(number, sink, most, digested, timeout)
 
     def abort(self, number: int, reason: str) -> None:
         """

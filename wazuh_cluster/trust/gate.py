@@ -24,6 +24,7 @@ from wazuh_cluster.errors import (
     NotAMaster,
     NotAWorker,
     NotTrusted,
+    ProtocolViolation,
 )
 from wazuh_cluster.model import MASTER, WORKER, Identity
 from wazuh_cluster.trust.explain import (
@@ -71,6 +72,16 @@ class LinkTransport(BufferingTLSTransport):
         """
         if self.connected:
             super().abortConnection()
+
+    def _tlsShutdownFinished(self, reason: Failure | None) -> None:
+        """
+        Twisted's own, which keeps why TLS ended in the frame that found it:
+        OpenSSL's connection, with its buffers, would be there until the next
+        full garbage collection. Strangers come by the thousand.
+        """
+        if reason is not None:
+            reason.cleanFailure()
+        super()._tlsShutdownFinished(reason)
 
 
 class _State(Enum):
@@ -201,6 +212,11 @@ class Gate(Protocol):
             peer = identityOf(shown.to_cryptography())
         except IdentityMismatch as problem:
             raise IdentityMismatch(f"the node at {self._peer}: {problem}") from None
+        except ValueError:
+            # OpenSSL can read what cryptography cannot.
+            raise IdentityMismatch(
+                f"the node at {self._peer} showed a certificate that cannot be read"
+            ) from None
         if self._role == WORKER and peer.role != MASTER:
             raise NotAMaster(
                 f"the node at {self._peer} is {peer.name}, a {peer.role}, not the master: "
@@ -219,6 +235,8 @@ class Gate(Protocol):
         """
         if self._rejection is not None:
             return Failure(self._rejection)
+        if self.transport.sniffer.crumbled:
+            return Failure(ProtocolViolation("its words come in too many pieces"))
         if self._state is _State.SHAKING or reason.check(SSL.Error):
             explained = explainFailure(
                 self._original(reason),

@@ -59,8 +59,13 @@ def identityOf(certificate: x509.Certificate) -> Identity:
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
         uris = extension.value.get_values_for_type(x509.UniformResourceIdentifier)
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
-        # ValueError: the extension cannot be parsed.
+    except (
+        x509.ExtensionNotFound,
+        x509.DuplicateExtension,
+        x509.UnsupportedGeneralNameType,
+        ValueError,
+    ):
+        # The last two: the extension cannot be parsed.
         uris = []
     if len(uris) != 1:
         raise IdentityMismatch(

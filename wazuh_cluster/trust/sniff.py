@@ -1,17 +1,24 @@
 """
-What goes over a connection beneath TLS: how many bytes each way, and the very
-first that came.
+What goes over a connection beneath TLS: how many bytes each way, in what pieces,
+and the very first that came.
 
-That is enough to say what kind of program is at the other end when TLS cannot.
+That is enough to say what kind of program is at the other end when TLS cannot,
+and to end what costs too much there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import cast
+from typing import Any, cast
 
 from attrs import frozen
-from twisted.internet.interfaces import IAddress, IProtocol
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IProtocol,
+    IProtocolFactory,
+    IReactorTime,
+)
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 
@@ -21,6 +28,18 @@ HEAD = 32
 #: How many bytes a peer may send before it is trusted. A handshake takes about
 #: 2 KiB each way; the rest is room for the certificates of a larger authority.
 HANDSHAKE_LIMIT = 64 * 1024
+
+#: How many TLS records may come in one read, which is of 64 KiB at most. To
+#: decrypt a record costs about as much whether it holds one byte or a thousand;
+#: the smallest command fills more than a sixteenth of what this allows for it.
+RECORDS = 1024
+
+#: For how many seconds a connection that TLS has ended may wait for its peer to
+#: take what was written before.
+LINGER = 3.0
+
+#: Of a record: type, version, length.
+_HEADER = 5
 
 
 @frozen
@@ -41,13 +60,23 @@ class Sniffed:
 class Sniffer(ProtocolWrapper):
     """
     Sits between the transport and TLS, counts, and ends a connection whose peer
-    sends more than L{HANDSHAKE_LIMIT} before it is trusted.
+    sends more than L{HANDSHAKE_LIMIT} before it is trusted, or then more than
+    L{RECORDS} at once, or takes longer than L{LINGER} to let it end.
+
+    @ivar crumbled: whether the connection was ended for its many records.
     """
 
+    crumbled = False
+    factory: SniffingFactory
     _head = b""
     _received = 0
     _sent = 0
     _trusted = False
+    # The beginning of the next record, as far as it came; how far it is to the
+    # next one where that is known.
+    _next = b""
+    _ahead = 0
+    _lingering: IDelayedCall | None = None
 
     @property
     def sniffed(self) -> Sniffed:
@@ -83,17 +112,49 @@ class Sniffer(ProtocolWrapper):
         if len(self._head) < HEAD:
             self._head += data[: HEAD - len(self._head)]
         self._received += len(data)
+        if self._countRecords(data) > RECORDS and self._trusted:
+            self.crumbled = True
+            self._abort()
+            return
         super().dataReceived(data)
         # Only now, because the same bytes may have completed the handshake.
         if not self._trusted and self._received > HANDSHAKE_LIMIT and self.connected:
-            cast(TLSMemoryBIOProtocol, self.wrappedProtocol).abortConnection()
+            self._abort()
+
+    def loseConnection(self) -> None:
+        """
+        TLS is at its end: what waits is still written, for a while.
+        """
+        super().loseConnection()
+        if self._lingering is None and self.connected:
+            transport: Any = self.transport
+            self._lingering = self.factory.clock.callLater(LINGER, transport.abortConnection)
 
     def connectionLost(self, reason: object = None) -> None:
         """
         Pass on.
         """
         self.connected = 0
+        if self._lingering is not None and self._lingering.active():
+            self._lingering.cancel()
         super().connectionLost(reason)
+
+    def _abort(self) -> None:
+        cast(TLSMemoryBIOProtocol, self.wrappedProtocol).abortConnection()
+
+    def _countRecords(self, data: bytes) -> int:
+        """
+        How many records begin in C{data}.
+        """
+        if self._next:
+            data = self._next + data
+        at, count = self._ahead, 0
+        while at + _HEADER <= len(data):
+            at += _HEADER + (data[at + 3] << 8 | data[at + 4])
+            count += 1
+        self._ahead = max(0, at - len(data))
+        self._next = data[at:]
+        return count
 
 
 class SniffingFactory(WrappingFactory[Sniffer]):
@@ -104,6 +165,10 @@ class SniffingFactory(WrappingFactory[Sniffer]):
 
     protocol = Sniffer
     noisy = False
+
+    def __init__(self, wrappedFactory: IProtocolFactory, clock: IReactorTime) -> None:
+        super().__init__(wrappedFactory)
+        self.clock = clock
 
     def buildProtocol(self, addr: IAddress | None) -> Sniffer | None:  # type: ignore[override]
         """

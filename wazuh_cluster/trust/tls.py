@@ -235,5 +235,5 @@ def wrapFactory(
     isClient = role == WORKER
     gated = _GateFactory(factory, role, stranger, set() if gates is None else gates)
     return SniffingFactory(
-        _LinkFactory(ConnectionCreator(currentContext), isClient, gated, clock=clock)
+        _LinkFactory(ConnectionCreator(currentContext), isClient, gated, clock=clock), clock
     )

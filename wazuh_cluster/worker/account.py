@@ -5,16 +5,22 @@ master.
 
 from __future__ import annotations
 
+from twisted.internet.interfaces import IReactorTime
+
 from wazuh_cluster.errors import InstallFailed
 from wazuh_cluster.integrity import Holds, Outcome, Plan
 from wazuh_cluster.journal import Journal
 from wazuh_cluster.model import Generation, SyncReport
 from wazuh_cluster.protocol import Peer, ReportIntegrity
+from wazuh_cluster.repeats import Repeats
 from wazuh_cluster.worker.fetch import Progress
 
 #: Failures that are told to the master, and that are logged, one line each.
 _TOLD = 200
 _SHOWN = 20
+
+#: How many of these lines may be written at once; then one a second.
+_BURST = 200
 
 
 def describeCounts(plan: Plan) -> str:
@@ -52,7 +58,7 @@ class Account:
     Says what is new, once.
     """
 
-    def __init__(self, log: Journal, home: bytes) -> None:
+    def __init__(self, log: Journal, home: bytes, clock: IReactorTime) -> None:
         self._log = log
         self._home = home
         self._failures: frozenset[tuple[bytes, str]] = frozenset()
@@ -60,6 +66,8 @@ class Account:
         self._started: str | None = None
         self._failureTold = ""
         self._reached: Generation | None = None
+        # A master can name other files each time.
+        self._problems = Repeats(clock, burst=_BURST)
 
     def starting(self, counts: str, fetching: bool) -> None:
         """
@@ -132,10 +140,14 @@ class Account:
     def _sayProblems(
         self, report: SyncReport, outcome: Outcome, failures: frozenset[tuple[bytes, str]]
     ) -> None:
+        shown = 0
         for path, why in sorted(failures)[:_SHOWN]:
+            if self._problems.allow((path, why)) is None:
+                break
+            shown += 1
             self._log.error("{path} was not installed: {why}.", path=_shown(path), why=why)
-        if len(failures) > _SHOWN:
-            self._log.error("And {more} more files.", more=len(failures) - _SHOWN)
+        if len(failures) > shown:
+            self._log.error("And {more} more files.", more=len(failures) - shown)
         for path in report.inPlace:
             self._log.warn(
                 "{path} is mounted by itself: it was written in place.", path=_shown(path)

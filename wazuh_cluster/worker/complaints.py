@@ -1,5 +1,6 @@
 """
-What a worker's log says about a link that does not come about: once, clearly.
+What a worker's log says of its link: that there is one, or why not; once,
+clearly.
 """
 
 from __future__ import annotations
@@ -20,9 +21,14 @@ from twisted.python.failure import Failure
 
 from wazuh_cluster.errors import ClusterError
 from wazuh_cluster.journal import Journal
+from wazuh_cluster.model import MasterInfo
+from wazuh_cluster.repeats import Latest, Repeats, repeated
 
 #: How often the same complaint is repeated, in seconds.
 REMIND_AFTER = 300.0
+
+#: Lines about links that may be written at once; then one a second.
+_LINES = 20
 
 
 def explainLink(reason: Failure) -> str:
@@ -54,6 +60,7 @@ def explainLink(reason: Failure) -> str:
 class Complaints:
     """
     Says why there is no link when that is new, and again every five minutes.
+    That there is one, or one no more, it says once a second at most.
     """
 
     def __init__(self, clock: IReactorTime, log: Journal, where: str = "") -> None:
@@ -66,13 +73,32 @@ class Complaints:
         self._last: str | None = None
         self._since = 0.0
         self._attempts = 0
+        self._links = Latest(clock, Repeats(clock, burst=_LINES))
 
-    def over(self) -> None:
+    def over(self, master: MasterInfo, address: str) -> None:
         """
         There is a link.
         """
         self._last = None
         self._attempts = 0
+        self._links.note(
+            "link",
+            "up",
+            lambda held: repeated(
+                self._log.info,
+                held,
+                "Successfully connected to master. It is {name} at {address}, {software}.",
+                name=master.name,
+                address=address,
+                software=master.software,
+            ),
+        )
+
+    def close(self) -> None:
+        """
+        Nothing more is to be said.
+        """
+        self._links.close()
 
     def complain(self, reason: Failure, joined: bool, delay: float) -> None:
         """
@@ -84,10 +110,16 @@ class Complaints:
         text = explainLink(reason)
         now = self._clock.seconds()
         if joined:
-            self._log.warn(
-                "The link to the master ended: {reason}. Connecting again in {delay:.1f} s.",
-                reason=text.rstrip("."),
-                delay=delay,
+            self._links.note(
+                "link",
+                "down",
+                lambda held: repeated(
+                    self._log.warn,
+                    held,
+                    "The link to the master ended: {reason}. Connecting again in {delay:.1f} s.",
+                    reason=text.rstrip("."),
+                    delay=delay,
+                ),
             )
             return
         self._attempts += 1

@@ -6,7 +6,7 @@ link's transfers.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Any
 
 from attrs import define
@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
+from wazuh_cluster.errors import TransferAborted
 from wazuh_cluster.integrity import (
     Items,
     Manifest,
@@ -40,11 +41,15 @@ from wazuh_cluster.protocol import (
 #: Packs that are under way at once: one is opened while the other flows.
 LANES = 2
 
-#: What one pack is asked to hold at most, in files and in bytes; a file that
-#: is larger goes alone.
+#: What one pack is asked to hold at most, in files, in bytes, and in bytes of
+#: their paths; a file that is larger goes alone.
 PACK_FILES = 2000
 PACK_BYTES = 64 * 1024 * 1024
+PACK_PATHS = 1024 * 1024
 
+#: How many bytes a pack may have beyond twice those of the manifest: files may
+#: have grown since it was made, and come whole all the same.
+EXCESS = 64 * 1024 * 1024
 
 #: For how many seconds a content for which there was no room is not fetched
 #: again.
@@ -77,7 +82,13 @@ class PackDecoder:
     Reads a pack into the staging folder.
     """
 
-    def __init__(self, receiver: Receiver, progress: Progress) -> None:
+    def __init__(self, receiver: Receiver, progress: Progress, expected: Callable[[], int]) -> None:
+        """
+        @param expected: how many bytes of content are to come; asked once, on
+            the runner.
+        """
+        self._expected = expected
+        self._most: int | None = None
         self._receiver = receiver
         self._reader = PackReader(receiver)
         self._progress = progress
@@ -87,9 +98,15 @@ class PackDecoder:
     def feed(self, data: bytes) -> None:
         """
         Take in the next bytes, and count.
+
+        @raise TransferAborted: when far more came than the manifest says.
         """
+        if self._most is None:
+            self._most = 2 * self._expected() + EXCESS
         self._reader.feed(data)
         receiver, progress = self._receiver, self._progress
+        if receiver.received > self._most:
+            raise TransferAborted("the files are larger than the master's manifest says")
         progress.filesDone += receiver.files - self._files
         progress.bytesDone += receiver.received - self._bytes
         self._files, self._bytes = receiver.files, receiver.received
@@ -189,7 +206,7 @@ class Fetcher:
     ) -> Receiver:
         wants, number = self._transfers.number(), self._transfers.number()
         receiver = Receiver(staging, plan.manifest, needed, self._items, plan.owner)
-        decoder = PackDecoder(receiver, progress)
+        decoder = PackDecoder(receiver, progress, lambda: _sizeOf(plan.manifest, needed.indexes))
         receiving: Deferred[Receiver] = self._transfers.receive(  # type: ignore[assignment]
             number, RunnerSink(self._runner, decoder, decoder.abort)
         )
@@ -209,6 +226,8 @@ class Fetcher:
             sending.addErrback(self._wantsFailed, number)
             return await receiving
         finally:
+            # Nobody waits for it now.
+            receiving.addErrback(lambda _: None)
             self._transfers.abort(number, "not wanted any more")
 
     async def _opened(
@@ -250,7 +269,7 @@ def _batches(
     progress.bytes = _sizeOf(manifest, indexes)
     seen: set[bytes] = set()
     batch = array("I")
-    size = 0
+    size = named = 0
     for index in indexes:
         digest = manifest.digest(index)
         if digest in seen:
@@ -260,11 +279,12 @@ def _batches(
             failures[manifest.paths[index]] = NO_ROOM
             continue
         length = manifest.sizes[index]
-        if batch and (len(batch) >= PACK_FILES or size + length > PACK_BYTES):
+        if batch and (len(batch) >= PACK_FILES or size + length > PACK_BYTES or named > PACK_PATHS):
             yield batch
-            batch, size = array("I"), 0
+            batch, size, named = array("I"), 0, 0
         batch.append(index)
         size += length
+        named += len(manifest.paths[index])
     if batch:
         yield batch
 

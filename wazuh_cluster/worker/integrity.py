@@ -17,8 +17,10 @@ from wazuh_cluster.errors import (
     InstallFailed,
     LinkClosed,
     NoSuchGeneration,
+    ProtocolViolation,
 )
 from wazuh_cluster.integrity import (
+    DIGEST_SIZES,
     Holds,
     Installed,
     Manifest,
@@ -41,6 +43,9 @@ from wazuh_cluster.worker.restarts import Restarts
 
 #: Seconds between two lines about a fetch that takes long.
 PROGRESS_INTERVAL = 10.0
+
+#: Hints of the master that are followed at once; then one a second.
+_HINTS = 3
 
 #: How many paths are looked at between two yields.
 _STEP = 8192
@@ -92,13 +97,15 @@ class IntegrityThread:
         self._link: _Link | None = None
         self._again: Callable[[], None] = lambda: None
         self._soon: IDelayedCall | None = None
+        self._hints = float(_HINTS)
+        self._hinted = clock.seconds()
         self._prepared = False
         self._owner: Owner | None = None
         self._staging: Staging
         self._algorithm = tree.algorithm
         self.snapshot: Snapshot | None = None
         self._pending: frozenset[bytes] = frozenset()
-        self._account = Account(self._sync, tree.path)
+        self._account = Account(self._sync, tree.path, clock)
         self.applied: Applied | None = None
         self.progress = Progress()
 
@@ -130,6 +137,20 @@ class IntegrityThread:
         self._soon = None
         self._link = None
 
+    def changed(self) -> None:
+        """
+        The master says that it has something new: look soon. However often it
+        says so, there are few looks at once, and one a second after those.
+        """
+        if self._soon is not None and self._soon.active():
+            return
+        since, self._hinted = self._clock.seconds() - self._hinted, self._clock.seconds()
+        self._hints = min(float(_HINTS), self._hints + since) - 1
+        if self._hints >= 0:
+            self._again()
+        else:
+            self._soon = self._clock.callLater(-self._hints, self._again)
+
     async def run(self) -> str:
         """
         Compare, and mend what differs.
@@ -137,6 +158,13 @@ class IntegrityThread:
         @return: what came of it, for people.
         """
         link = self._require()
+        try:
+            return await self._run(link)
+        except ProtocolViolation as violation:
+            link.peer.abort(violation)
+            raise
+
+    async def _run(self, link: _Link) -> str:
         started = self._clock.seconds()
         if not self._prepared:
             await self._prepare()
@@ -202,10 +230,13 @@ class IntegrityThread:
         root: bytes = yield from snapshot.manifest.rootSlices(self.tree.items, PathSet(without))
         return root
 
-    async def _ask(self, link: _Link, snapshot: Snapshot) -> tuple[Generation, bool, Snapshot]:
+    async def _ask(
+        self, link: _Link, snapshot: Snapshot, again: bool = False
+    ) -> tuple[Generation, bool, Snapshot]:
         """
         Ask whether the files are the master's.
 
+        @param again: whether this was just asked, with another algorithm.
         @return: the master's generation, whether they are, and a scan with
             the algorithm that the master uses.
         """
@@ -219,6 +250,10 @@ class IntegrityThread:
         )
         self._forThis(link, generation)
         if answer["algorithm"] != self._algorithm:
+            if again or answer["algorithm"] not in DIGEST_SIZES:
+                raise ProtocolViolation(
+                    f"the master now uses the digest algorithm {answer['algorithm']!r}"
+                )
             self._check.info(
                 "The master uses {algorithm}: files are read again.",
                 algorithm=answer["algorithm"],
@@ -227,7 +262,7 @@ class IntegrityThread:
             await self._runner.call(self._staging.close)
             self._staging = await self._runner.call(self.tree.openStaging, self._algorithm)
             self.applied = None
-            return await self._ask(link, await self._scan())
+            return await self._ask(link, await self._scan(), again=True)
         self._check.debug(
             "Finished. {state} generation {generation}.",
             state="Up to date with" if answer["upToDate"] else "Behind",
@@ -246,7 +281,7 @@ class IntegrityThread:
         manifest: Manifest,
     ) -> str:
         if snapshot.manifest.algorithm != manifest.algorithm:
-            raise ClusterError("the master's manifest came with another algorithm than it said")
+            raise ProtocolViolation("its manifest came with another algorithm than it said")
         known = self.applied
         lastApplied = known.manifest if known is not None else None
         comparison = await self._runner.run(self.tree.compare(snapshot, manifest, lastApplied))
@@ -276,6 +311,8 @@ class IntegrityThread:
         if complete:
             await self._runner.run(self._staging.sweep())
         if outcome.postponed and self._link is not None:
+            if self._soon is not None and self._soon.active():
+                self._soon.cancel()
             self._soon = self._clock.callLater(1.0, self._again)
         root = await self._runner.run(self._root(snapshot))
         report = describeOutcome(

@@ -178,6 +178,7 @@ class WorkerService(Service):
         self._core.stopWaiters.append(ended)
         self._link.stop()
         await ended
+        self._complaints.close()
         self._runner.stop()
 
     def whenJoined(self) -> Deferred[MasterInfo]:
@@ -215,7 +216,7 @@ class WorkerService(Service):
         See L{wazuh_cluster.worker.link.ILinkOwner}.
         """
         transfers = Transfers(WORKER, self._reactor, self._limits)
-        locator = WorkerLocator(self._wallClock, self._changed)
+        locator = WorkerLocator(self._wallClock, self.integrity.changed)
         peer = Peer(
             MASTER,
             [transfers, locator, *self._locators],
@@ -223,6 +224,7 @@ class WorkerService(Service):
             self._limits,
             handshaken,
             transfers,
+            wallClock=self._wallClock,
         )
         transfers.attach(peer)
         self._transfers[peer] = transfers
@@ -274,13 +276,7 @@ class WorkerService(Service):
         peer.admit()
         self.master = master
         self._peer = peer
-        self._complaints.over()
-        self._log.info(
-            "Successfully connected to master. It is {name} at {address}, {software}.",
-            name=master.name,
-            address=peer.address(),
-            software=master.software,
-        )
+        self._complaints.over(master, peer.address())
         keepAlive = KeepAliveThread(
             peer, self._reactor, self._wallClock, self._limits.answerTimeout / 2
         )

@@ -1,0 +1,1 @@
+Strangers, with the cluster key or without, are closed within 10 seconds whatever they do, cost bounded memory and processor time, and cannot flood the log. New limits: ``boxesPerTurn``, ``unreadAnswers`` and ``workers``.
