@@ -31,6 +31,7 @@ from wazuh_cluster.homelock import HomeLock
 from wazuh_cluster.journal import MAIN, Journal
 from wazuh_cluster.log import ClusterLog
 from wazuh_cluster.periodic import Periodic
+from wazuh_cluster.threads import callReactor
 
 
 def quietLog(path: str) -> ILogObserver:
@@ -114,7 +115,7 @@ class NodeService(MultiService):
         self._log.start()
         signal.signal(
             signal.SIGHUP,
-            lambda *_: self._reactor.callFromThread(self._log.reopen),
+            lambda *_: callReactor(self._reactor, self._log.reopen),
         )
         try:
             super().startService()
