@@ -18,6 +18,8 @@ from wazuh_cluster.integrity.filesystem import checkEntryName
 from wazuh_cluster.interfaces import FileStat, IFileSystem, IFolder, IOpenFile
 
 _MAX_LINKS = 40
+#: The room where there is no limit.
+_PLENTY = 1 << 50
 
 
 @define(eq=False)
@@ -63,6 +65,15 @@ class _Node:
                 self.links,
             )
         )
+
+
+def _cutOff(node: _Node) -> None:
+    """
+    There is no way to a node, nor to what lies below it, any more.
+    """
+    node.links = 0
+    for child in node.children.values():
+        _cutOff(child)
 
 
 @define
@@ -211,7 +222,7 @@ class MemoryFileSystem:
         Remove whatever is there, with all below it.
         """
         parent, name = self._parent(path)
-        del parent.children[name]
+        _cutOff(parent.children.pop(name))
         self._changed(parent)
 
     def status(self, path: bytes) -> FileStat:
@@ -382,6 +393,15 @@ class MemoryFolder:
         return self._node.device
 
     @property
+    def inode(self) -> int:
+        return self._node.inode
+
+    @property
+    def room(self) -> int:
+        free = self._fileSystem.free
+        return _PLENTY if free is None else free
+
+    @property
     def owner(self) -> tuple[int, int]:
         status = self._node.status()
         return status.uid, status.gid
@@ -442,6 +462,7 @@ class MemoryFolder:
         node = self._child(name)
         if node.device != target.device:
             raise _failure(errno.EXDEV, newName)
+        target._requireThere(newName)
         there = target._node.children.get(newName)
         if there is node:
             return
@@ -478,7 +499,7 @@ class MemoryFolder:
             raise _failure(errno.ENOTDIR, name)
         if node.children:
             raise _failure(errno.ENOTEMPTY, name)
-        del self._node.children[name]
+        _cutOff(self._node.children.pop(name))
         self._fileSystem._changed(self._node)
 
     def setOwner(self, name: bytes, uid: int, gid: int) -> None:
@@ -532,7 +553,12 @@ class MemoryFolder:
             raise _failure(errno.EINVAL, name)
         return node
 
+    def _requireThere(self, name: bytes) -> None:
+        if self._node.links == 0:
+            raise _failure(errno.ENOENT, name)
+
     def _add(self, name: bytes, kind: int, mode: int) -> _Node:
+        self._requireThere(name)
         if name in self._node.children:
             raise _failure(errno.EEXIST, name)
         if self._fileSystem.free == 0:

@@ -18,12 +18,12 @@ from wazuh_cluster.errors import (
     LinkClosed,
     NoSuchGeneration,
 )
+from wazuh_cluster.failures import said
 from wazuh_cluster.integrity import (
     Holds,
     Installed,
     Manifest,
     Outcome,
-    Owner,
     PathSet,
     Plan,
     Snapshot,
@@ -35,8 +35,9 @@ from wazuh_cluster.model import Generation, MasterInfo
 from wazuh_cluster.protocol import CheckIntegrity, Limits, Peer, Transfers
 from wazuh_cluster.worker.account import Account, describeCounts, describeOutcome
 from wazuh_cluster.worker.fetch import Fetcher, Progress
-from wazuh_cluster.worker.holding import Holding
+from wazuh_cluster.worker.holding import Decision, Holding
 from wazuh_cluster.worker.memory import Applied, WorkerMemory
+from wazuh_cluster.worker.postponed import Postponed
 from wazuh_cluster.worker.restarts import Restarts
 
 #: Seconds between two lines about a fetch that takes long.
@@ -90,16 +91,23 @@ class IntegrityThread:
         self._check = Journal(INTEGRITY_CHECK)
         self._sync = Journal(INTEGRITY_SYNC)
         self._link: _Link | None = None
+        self._postponed = Postponed()
         self._again: Callable[[], None] = lambda: None
         self._soon: IDelayedCall | None = None
         self._prepared = False
-        self._owner: Owner | None = None
+        # Whether all that this worker must know after a restart is on the disk,
+        # and nothing that is not wanted any more is in the staging folder.
+        self._settled = False
+        # Whether an installation may have left something beside its targets.
+        self._untidy = False
         self._staging: Staging
         self._algorithm = tree.algorithm
         self.snapshot: Snapshot | None = None
         self._pending: frozenset[bytes] = frozenset()
         self._account = Account(self._sync, tree.path)
         self.applied: Applied | None = None
+        # The generation of the manifest on the disk.
+        self._kept: Generation | None = None
         self.progress = Progress()
 
     @property
@@ -118,7 +126,15 @@ class IntegrityThread:
         @param again: asks for a run before the next interval.
         """
         self._again = again
-        fetcher = Fetcher(peer, transfers, self._runner, self.tree.items, self._limits, self._clock)
+        fetcher = Fetcher(
+            peer,
+            transfers,
+            self._runner,
+            self.tree.items,
+            self._limits,
+            self._clock,
+            self._postponed,
+        )
         self._link = _Link(peer, fetcher, master)
 
     def left(self) -> None:
@@ -140,6 +156,8 @@ class IntegrityThread:
         started = self._clock.seconds()
         if not self._prepared:
             await self._prepare()
+        if self._untidy:
+            await self._tidy()
         await self._restarts.look()
         snapshot = await self._scan()
         try:
@@ -151,7 +169,8 @@ class IntegrityThread:
             manifest = known.manifest
             mends = await self._runner.run(self.tree.findMends(snapshot))
             strays = self.tree.findStrays(snapshot, manifest)
-            if upToDate and not mends and not strays and not await self._holding.anyReleased():
+            wanted = mends or strays or not self._settled or await self._holding.anyReleased()
+            if upToDate and not wanted:
                 return f"up to date with generation {generation.describe()}"
         else:
             generation, manifest = await link.fetcher.manifest()
@@ -176,14 +195,31 @@ class IntegrityThread:
             )
 
     async def _prepare(self) -> None:
-        removed = await self._runner.run(self.tree.sweep())
+        removed = await self._tidy()
         if removed:
             self._sync.info("Removed {count} temporary files of an earlier run.", count=removed)
         self.applied = await self._runner.run(self._memory.loadApplied())
+        if self.applied is not None:
+            self._kept = self.applied.generation
         await self._holding.prepare()
-        self._owner = await self._runner.call(self.tree.owner)
         self._staging = await self._runner.call(self.tree.openStaging, self._algorithm)
         self._prepared = True
+
+    async def _tidy(self) -> int:
+        """
+        Remove what an installation may have left beside its targets; what a
+        disk refuses of that is tried again by the next run.
+
+        @return: how many files that were.
+        """
+        self._untidy = True
+        try:
+            removed = await self._runner.run(self.tree.sweep())
+        except OSError as error:
+            self._check.debug("Not all temporary files were removed: {error}", error=said(error))
+            return 0
+        self._untidy = False
+        return removed
 
     async def _scan(self, installed: Installed | None = None) -> Snapshot:
         previous = self.snapshot
@@ -247,11 +283,13 @@ class IntegrityThread:
     ) -> str:
         if snapshot.manifest.algorithm != manifest.algorithm:
             raise ClusterError("the master's manifest came with another algorithm than it said")
+        await self._renewStaging()
         known = self.applied
         lastApplied = known.manifest if known is not None else None
         comparison = await self._runner.run(self.tree.compare(snapshot, manifest, lastApplied))
+        owner = await self._runner.call(self.tree.owner)
         decision = await self._holding.decide(
-            comparison, snapshot.manifest, manifest, generation.master, self._owner
+            comparison, snapshot.manifest, manifest, generation.master, owner
         )
         plan = decision.plan
         counts = describeCounts(plan)
@@ -262,19 +300,19 @@ class IntegrityThread:
         decision = await self._holding.decideAgents(decision, self._staging)
         plan, holds = decision.plan, decision.holds
         outcome = Outcome()
+        self._settled = False
         if plan:
+            self._untidy = True
+            await self._holding.expect(plan)
             install = partial(self._install, plan, failures)
             outcome = await self._restarts.installing(plan, install)
+            self._untidy = bool(outcome.failed)
             changed = frozenset((*outcome.created, *outcome.updated))
             snapshot = await self._scan(Installed(manifest, changed, self.tree.items))
         self._pending = frozenset(decision.comparison.extraValid)
         self.applied = Applied(generation, manifest)
-        if known is None or known.generation != generation:
-            await self._runner.run(self._memory.saveApplied(self.applied))
         complete = not (outcome.failed or outcome.postponed)
-        await self._holding.remember(decision, generation.master, complete)
-        if complete:
-            await self._runner.run(self._staging.sweep())
+        refusal = await self._settle(decision, complete, lastApplied, snapshot)
         if outcome.postponed and self._link is not None:
             self._soon = self._clock.callLater(1.0, self._again)
         root = await self._runner.run(self._root(snapshot))
@@ -289,10 +327,52 @@ class IntegrityThread:
             if link.peer.live:
                 await self._account.tell(link.peer, report, holds, root, counts)
             self._observer.synced(report)
+        if refusal is not None:
+            raise refusal
         return (
             f"{'at' if reached else 'not yet at'} generation {generation.describe()}: {counts}, "
             f"{len(outcome.failed)} failed, {len(holds)} held"
         )
+
+    async def _renewStaging(self) -> None:
+        """
+        Open the staging folder again if the one that is open is not in the home
+        any more, because that was emptied, restored or replaced.
+        """
+        if await self._runner.call(self._staging.isGone):
+            await self._runner.call(self._staging.close)
+            self._staging = await self._runner.call(self.tree.openStaging, self._algorithm)
+
+    async def _settle(
+        self, decision: Decision, complete: bool, lastApplied: Manifest | None, snapshot: Snapshot
+    ) -> OSError | None:
+        """
+        Bring to the disk what must be known after a restart.
+
+        @return: what the system refused: what was installed is there
+            nevertheless, and the next run tries this again.
+        """
+        applied = self.applied
+        assert applied is not None
+        try:
+            await self._holding.remember(
+                decision,
+                applied.generation.master,
+                complete,
+                applied.manifest,
+                lastApplied,
+                snapshot,
+            )
+            # Last of all: whoever finds it finds the rest.
+            if self._kept != applied.generation:
+                await self._runner.run(self._memory.saveApplied(applied))
+                self._kept = applied.generation
+            if complete:
+                await self._runner.run(self._staging.sweep())
+        except OSError as error:
+            return error
+        self._settled = True
+        return None
 
     async def _fetch(self, link: _Link, plan: Plan) -> dict[bytes, str]:
         self.progress = Progress()

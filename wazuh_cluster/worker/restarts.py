@@ -7,10 +7,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 
 from wazuh_cluster.errors import InstallFailed, StateDamaged
+from wazuh_cluster.failures import said
 from wazuh_cluster.integrity import Items, Outcome, Plan
 from wazuh_cluster.interfaces import IRunner, IState, Slices
 from wazuh_cluster.journal import INTEGRITY_SYNC, Journal
-from wazuh_cluster.restartdue import RestartDue
+from wazuh_cluster.restartdue import DueRestart, RestartDue
 
 #: How many paths are looked at between two yields.
 _STEP = 8192
@@ -38,7 +39,7 @@ class Restarts:
         self._wallClock = wallClock
         self._wazuhStarts = wazuhStarts
         self._log = Journal(INTEGRITY_SYNC)
-        self._saidDamage = False
+        self._damage = ""
 
     async def look(self) -> None:
         """
@@ -60,11 +61,11 @@ class Restarts:
         except InstallFailed:
             # Nothing has changed.
             if planned:
-                await self._runner.call(self._due.settle, before, (), 0.0)
+                await self._runner.call(self._settle, before, (), 0.0)
             raise
         done = outcome.restart
         if planned or done:
-            await self._runner.call(self._due.settle, before, done, self._wallClock())
+            await self._runner.call(self._settle, before, done, self._wallClock())
         if done:
             self._log.info(
                 "A restart of Wazuh is due: {count} rules, decoders or lists changed "
@@ -75,17 +76,37 @@ class Restarts:
             )
         return outcome
 
+    def _settle(self, before: DueRestart | None, done: Iterable[bytes], now: float) -> None:
+        """
+        Name in the mark what was installed, and no more; what a disk refuses
+        of that harms nobody.
+        """
+        try:
+            self._due.settle(before, done, now)
+        except (OSError, StateDamaged) as error:
+            self._log.error(
+                "The note that a restart is due may name files that did not come: {error}",
+                error=said(error) if isinstance(error, OSError) else error,
+            )
+
     def _clear(self) -> None:
+        # A note must not keep files from coming.
         try:
             restarted = self._due.clearIfRestarted(self._wazuhStarts())
         except StateDamaged as damage:
-            # A note must not keep files from coming.
-            if not self._saidDamage:
-                self._log.error("{damage}.", damage=damage)
-            self._saidDamage = True
+            self._sayDamage(str(damage))
             return
+        except OSError as error:
+            self._sayDamage(f"The note that a restart is due cannot be removed: {said(error)}")
+            return
+        self._damage = ""
         if restarted:
             self._log.info("Wazuh was restarted: no restart is due any more.")
+
+    def _sayDamage(self, damage: str) -> None:
+        if damage != self._damage:
+            self._log.error("{damage}.", damage=damage)
+        self._damage = damage
 
     def _concerned(self, plan: Plan) -> Slices[list[bytes]]:
         """
