@@ -198,6 +198,7 @@ class TreeTests(SynchronousTestCase):
         home = self.home("home", {"etc/rules/r": b"", "etc/rules/s": b""})
         os.chmod(os.path.join(home, "etc/rules/r"), 0o600)
         os.chmod(os.path.join(home, "etc/rules/s"), 0o660)
+        os.chmod(os.path.join(home, "etc/rules"), 0o770)
         tree = DirectoryTree(home)
         self.assertEqual(drive(tree.findMends(drive(tree.scan()))), (b"etc/rules/r",))
 
@@ -357,7 +358,8 @@ class TemporaryTests(SynchronousTestCase):
 
     def test_sweepUnreadable(self) -> None:
         """
-        A folder that cannot be read does not keep the others from being swept.
+        A folder that cannot be read does not keep the others from being swept,
+        but is not passed over in silence.
         """
         items = Items([Item(b"a"), Item(b"b")])
         fs = MemoryFileSystem(Clock())
@@ -365,4 +367,9 @@ class TemporaryTests(SynchronousTestCase):
         fs.put(b"/home/a/" + name, b"")
         fs.put(b"/home/b/" + name, b"")
         fs.failOn("names", b"/home/a", errno=errno.EACCES)
+        error = self.assertRaises(OSError, drive, sweepTemporary(fs, b"/home", items))
+        self.assertEqual(error.errno, errno.EACCES)
+        self.assertEqual(fs.listTree(b"/home/b"), [])
+        fs.failOn("unlink", errno=errno.EIO)
+        self.assertRaises(OSError, drive, sweepTemporary(fs, b"/home", items))
         self.assertEqual(drive(sweepTemporary(fs, b"/home", items)), 1)

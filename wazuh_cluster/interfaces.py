@@ -385,6 +385,8 @@ class ITree(Interface):
         """
         Remove this package's temporary files left beside targets by a process
         that died, and return how many there were.
+
+        @raise OSError: if the system refused any of it. The rest was done.
         """
 
 

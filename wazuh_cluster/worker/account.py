@@ -142,8 +142,8 @@ class Account:
             )
         if outcome.unmended:
             self._log.warn(
-                "Mode or owner of {count} files could not be set ({path}, …): that needs root, "
-                "or the files' owner.",
+                "Mode or owner of {count} files or folders could not be set ({path}, …): that "
+                "needs root, or their owner.",
                 count=len(outcome.unmended),
                 path=_shown(outcome.unmended[0]),
             )
