@@ -12,7 +12,8 @@ from wazuh_cluster.model import Generation, SyncReport
 from wazuh_cluster.protocol import Peer, ReportIntegrity
 from wazuh_cluster.worker.fetch import Progress
 
-#: Failures that are told to the master, and that are logged, one line each.
+#: Failures that are told to the master, and those, and changed files, that are
+#: logged, one line each.
 _TOLD = 200
 _SHOWN = 20
 
@@ -101,6 +102,7 @@ class Account:
                 state=_state(reached, len(holds)),
                 generation=report.generation.describe(),
             )
+            self._sayNames(outcome)
         self._sayProblems(report, outcome, failures - self._failures)
         for hold in holds.all:
             if hold.id not in self._holds:
@@ -115,6 +117,26 @@ class Account:
             self._started = None
         self._reached = report.generation if reached else None
         return new
+
+    def _sayNames(self, outcome: Outcome) -> None:
+        """
+        Which files it was, the first of them.
+        """
+        done = (
+            ("created", outcome.created),
+            ("updated", outcome.updated),
+            ("deleted", outcome.deleted),
+            ("its time was mended", outcome.restamped),
+            ("its mode or owner was mended", outcome.mended),
+        )
+        room = _SHOWN
+        for what, paths in done:
+            for path in paths[:room]:
+                self._log.debug("{path}: {what}.", path=_shown(path), what=what)
+            room -= len(paths[:room])
+        more = sum(len(paths) for _, paths in done) - _SHOWN
+        if more > 0:
+            self._log.debug("And {more} more files.", more=more)
 
     def sayProgress(self, progress: Progress) -> None:
         """
