@@ -20,11 +20,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.test_compare import _homes
 from tests.twohomes import NOW, TwoHomes, drive, manifestOf
 from wazuh_cluster.errors import HostilePath, InstallFailed
-from wazuh_cluster.integrity import Hold, Holds, Item, Items, Outcome, Owner, Plan
+from wazuh_cluster.integrity import Hold, Holds, Item, Items, Outcome, Owner, Plan, mounted
 from wazuh_cluster.integrity.holds import ITEM
 from wazuh_cluster.integrity.prepare import FEW
 from wazuh_cluster.integrity.temporary import isTemporary
-from wazuh_cluster.testing.filesystem import MemoryFolder
+from wazuh_cluster.testing.filesystem import MemoryFile, MemoryFolder
 
 MASTER = {
     b"etc/client.keys": b"001 web1 any key\n002 web2 any key\n",
@@ -695,6 +695,48 @@ class MountedTests(SynchronousTestCase):
                 {b"etc/client.keys": "cannot replace it: No space left on device"},
             )
             self.assertEqual(homes.fs.get(path), WORKER[b"etc/client.keys"])
+
+    def test_largeInPlace(self) -> None:
+        """
+        A large file in place is never in memory as a whole: what it was stands
+        aside until the new one is there, and is written back if that fails.
+        """
+        path = b"/worker/etc/lists/large"
+        old, new = (bytes([n]) * (mounted.SMALL + 70_000) for n in (1, 2))
+        for fault in (None, "file.write", "file.truncate", "file.sync", "create"):
+            homes = Homes()
+            homes.put(b"/worker", {b"etc/lists/large": old})
+            homes.put(b"/master", {b"etc/lists/large": new})
+            homes.fs.failOn("rename", path, errno=errno.EBUSY, times=None)
+            if fault == "create":
+
+                def refuse() -> None:
+                    name = homes.fs.operations[-1][1].rpartition(b"/")[2]  # noqa: B023
+                    if name.startswith(b".large."):
+                        raise OSError(errno.ENOSPC, "No space left on device")
+
+                homes.fs.before("create", None, refuse, times=None)
+            elif fault is not None:
+                homes.fs.failOn(fault, path, errno=errno.ENOSPC, after=fault == "file.write")
+            largest = 0
+            write = MemoryFile.write
+
+            def writing(file: MemoryFile, data: bytes) -> None:
+                nonlocal largest
+                if file.path == path:
+                    largest = max(largest, len(data))
+                write(file, data)  # noqa: B023
+
+            self.patch(MemoryFile, "write", writing)
+            outcome = homes.sync()
+            self.patch(MemoryFile, "write", write)
+            line = "cannot replace it: No space left on device"
+            failed = {} if fault is None else {b"etc/lists/large": line}
+            self.assertEqual(outcome.failed, failed, fault)
+            self.assertEqual(homes.fs.get(path), new if fault is None else old, fault)
+            self.assertTrue(largest <= 1 << 20, largest)
+            found = homes.fs.listTree(b"/worker")
+            self.assertEqual([p for p in found if isTemporary(p.rpartition(b"/")[2])], [])
 
     def test_readOnlyItem(self) -> None:
         """
