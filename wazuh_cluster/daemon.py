@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import signal
+import time
 from typing import Any, NoReturn
 
 from twisted.application.service import IService, MultiService
@@ -97,6 +98,10 @@ class NodeService(MultiService):
         """
         Open the port.
         """
+        # Twisted counts by the time of day. Somebody who sets a clock back by
+        # an hour would stop every thread of a node for that hour, and setting
+        # it forward would look as if all peers had been silent.
+        self._reactor.seconds = time.monotonic
         globalLogPublisher.addObserver(self._log)
         for warning in self._config.warnings:
             self._journal.warn("{warning}", warning=warning)
