@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, LogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import provider
 from zope.interface.verify import verifyObject
 
 from wazuh_cluster.errors import HomeError
@@ -206,13 +207,19 @@ class LineTests(LogTestCase):
         log = self.make(level=LogLevel.debug)
         log.start()
 
+        @provider(ILogObserver)
         def full(event: LogEvent) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
+        @provider(ILogObserver)
         def broken(event: LogEvent) -> None:
             raise ValueError("x")
 
-        publisher = LogPublisher(full, lambda event: log({**event, "log_time": self.now}))
+        @provider(ILogObserver)
+        def now(event: LogEvent) -> None:
+            log({**event, "log_time": self.now})
+
+        publisher = LogPublisher(full, now)
         for _ in range(3):
             Journal(MAIN, None, publisher).info("hello")
         said = "WARNING: [Master] [Main] another log of this process cannot be written: "

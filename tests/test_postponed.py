@@ -57,8 +57,12 @@ class PostponedTests(SynchronousTestCase):
 
     def test_forgotten(self) -> None:
         """
-        What failed long ago counts no more.
+        What failed long ago, or came since, counts no more.
         """
+        self.postponed.failed(DIGEST, "why", 100, 0.0)
+        self.postponed.came(DIGEST)
+        self.postponed.came(DIGEST)
+        self.assertFalse(self.postponed)
         self.postponed.failed(DIGEST, "why", 100, 0.0)
         self.postponed.forgetOld(61.0)
         self.postponed.failed(DIGEST, "why", 100, 61.0)

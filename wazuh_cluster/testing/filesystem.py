@@ -112,7 +112,7 @@ class MemoryFileSystem:
     @ivar operations: every operation so far, also those that failed, as
         (operation, path).
     @ivar free: how many bytes can still be written, or C{None} for no limit;
-        a file that is removed gives its own back.
+        a file that is removed or replaced gives its own back.
     @ivar readOnly: whether every change fails with C{EROFS}.
     """
 
@@ -313,6 +313,14 @@ class MemoryFileSystem:
         self.free -= used
         return used
 
+    def _giveBack(self, node: _Node) -> None:
+        """
+        A node has lost its only name.
+        """
+        node.links = 0
+        if self.free is not None:
+            self.free += node.status().size
+
     def _make(self, kind: int, mode: int, device: int) -> _Node:
         self._inodes += 1
         now = self._now()
@@ -474,7 +482,7 @@ class MemoryFolder:
                 raise _failure(errno.ENOTDIR, newName)
             if there.children:
                 raise _failure(errno.ENOTEMPTY, newName)
-            there.links = 0
+            self._fileSystem._giveBack(there)
         del self._node.children[name]
         target._node.children[newName] = node
         self._fileSystem._changed(self._node)
@@ -486,10 +494,8 @@ class MemoryFolder:
         node = self._child(name)
         if node.kind == stat.S_IFDIR:
             raise _failure(errno.EISDIR, name)
-        node.links = 0
         del self._node.children[name]
-        if self._fileSystem.free is not None:
-            self._fileSystem.free += node.status().size
+        self._fileSystem._giveBack(node)
         self._fileSystem._changed(self._node)
 
     def removeFolder(self, name: bytes) -> None:

@@ -180,7 +180,7 @@ class Fetcher:
                     return
                 if needed.indexes:
                     receiver = await self._pack(staging, plan, needed, progress)
-                    self._missed(plan, receiver, failures)
+                    self._note(plan, needed, receiver, failures)
 
         lanes = [Deferred.fromCoroutine(lane()) for _ in range(LANES)]
         try:
@@ -191,15 +191,21 @@ class Fetcher:
             raise _firstError(error) from None
         return await self._runner.run(_byPath(plan, failures)) if failures else {}
 
-    def _missed(self, plan: Plan, receiver: Receiver, failures: dict[bytes, str]) -> None:
+    def _note(
+        self, plan: Plan, needed: Needed, receiver: Receiver, failures: dict[bytes, str]
+    ) -> None:
         """
-        Note what could not be had of a pack, by digest.
+        Note what came of a pack, and what could not be had, by digest.
         """
+        if not receiver.failures and not self._postponed:
+            return
         manifest, now = plan.manifest, self._clock.seconds()
-        for path, why in receiver.failures.items():
-            index = manifest.index(path)
-            assert index is not None
+        for index in needed.indexes:
             digest = manifest.digest(index)
+            why = receiver.failures.get(manifest.paths[index])
+            if why is None:
+                self._postponed.came(digest)
+                continue
             failures[digest] = why
             full = receiver.noRoom.get(digest)
             self._postponed.failed(digest, why, manifest.sizes[index], now, full)

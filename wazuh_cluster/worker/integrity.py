@@ -305,7 +305,7 @@ class IntegrityThread:
             self._untidy = True
             await self._holding.expect(plan)
             install = partial(self._install, plan, failures)
-            outcome = await self._restarts.installing(plan, install)
+            outcome = await self._restarts.installing(plan, failures, install)
             self._untidy = bool(outcome.failed)
             changed = frozenset((*outcome.created, *outcome.updated))
             snapshot = await self._scan(Installed(manifest, changed, self.tree.items))

@@ -74,6 +74,15 @@ class Postponed:
             return None
         return failure.why
 
+    def __len__(self) -> int:
+        return len(self._failures)
+
+    def came(self, digest: bytes) -> None:
+        """
+        A content is here.
+        """
+        self._failures.pop(digest, None)
+
     def forgetOld(self, now: float) -> None:
         """
         Forget what failed long ago: it came since, or is not wanted any more.

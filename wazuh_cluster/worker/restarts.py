@@ -4,7 +4,7 @@ What a worker notes of restarts of Wazuh: that one is due, and that it was done.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Container, Iterable
 
 from wazuh_cluster.errors import InstallFailed, StateDamaged
 from wazuh_cluster.failures import said
@@ -47,12 +47,17 @@ class Restarts:
         """
         await self._runner.call(self._clear)
 
-    async def installing(self, plan: Plan, install: Callable[[], Awaitable[Outcome]]) -> Outcome:
+    async def installing(
+        self, plan: Plan, missing: Container[bytes], install: Callable[[], Awaitable[Outcome]]
+    ) -> Outcome:
         """
         Install, with the mark made before: files that are there are not
         noticed again after a crash.
+
+        @param missing: paths of files that will not be installed, for their
+            contents are not here.
         """
-        planned = await self._runner.run(self._concerned(plan))
+        planned = await self._runner.run(self._concerned(plan, missing))
         before = await self._runner.call(self._due.readOrForget)
         if planned:
             await self._runner.call(self._due.add, planned, self._wallClock())
@@ -108,7 +113,7 @@ class Restarts:
             self._log.error("{damage}.", damage=damage)
         self._damage = damage
 
-    def _concerned(self, plan: Plan) -> Slices[list[bytes]]:
+    def _concerned(self, plan: Plan, missing: Container[bytes]) -> Slices[list[bytes]]:
         """
         The files that make a restart due when a plan is carried out.
         """
@@ -117,6 +122,6 @@ class Restarts:
             if steps % _STEP == 0:
                 yield
             item = self._items.find(path)
-            if item is not None and item.restart:
+            if item is not None and item.restart and path not in missing:
                 found.append(path)
         return found
