@@ -59,7 +59,17 @@ class MemoryCase(ClusterCase):
                     self.problems.append(line)
 
         globalLogPublisher.addObserver(observe)
+        self._listener: ILogObserver = observe
         self.addCleanup(globalLogPublisher.removeObserver, observe)
+
+    def again(self) -> None:
+        """
+        Begin anew, with other nodes on other disks.
+        """
+        self.stopAll()
+        self.services.clear()
+        globalLogPublisher.removeObserver(self._listener)
+        self.setUp()
 
     def wallClock(self) -> float:
         return self.clock.seconds()

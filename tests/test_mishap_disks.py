@@ -113,14 +113,6 @@ class AnyStepTests(MemoryCase):
         applied = self.successResultOf(ImmediateRunner().run(self.memory().loadApplied()))
         return None if applied is None else applied.generation
 
-    def again(self) -> None:
-        """
-        Begin anew.
-        """
-        self.stopAll()
-        self.services.clear()
-        self.setUp()
-
     def steps(self, node: str, step: int, seconds: float) -> None:
         total = self.attempt(node, 1 << 30, errno.EIO, seconds)
         self.assertEqual([], self.problems)
@@ -340,6 +332,28 @@ class DiskTests(MemoryCase):
         self.pass_(9)
         self.assertEqualHomes()
         self.assertIn("cannot make it durable: Input/output error.", self.problems[-1])
+
+    def test_nothingIsLeft(self) -> None:
+        """
+        What a disk does not let go of while files are installed is removed when
+        it does.
+        """
+        self.begin()
+        refusing = [True]
+
+        def refuse() -> None:
+            if refusing[0] and b".wctmp.tmp" in self.disks["worker"].operations[-1][1]:
+                raise OSError(errno.EROFS, "Read-only file system")
+
+        self.disks["worker"].before("unlink", None, refuse, times=None)
+        self.put("master", "etc/lists/deep/l0", b"new", 3)
+        self.put("master", "etc/shared/web/agent.conf", b"new", 3)
+        self.pass_(9)
+        self.assertEqual(b"new", self.get("worker", "etc/lists/deep/l0"))
+        self.assertNotEqual([], self.leftovers())
+        refusing[0] = False
+        self.pass_(9)
+        self.assertEqualHomes()
 
     def test_hangs(self) -> None:
         """

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 
-from attrs import Factory, frozen
+from attrs import Factory, evolve, frozen
 
 from wazuh_cluster.integrity.folders import Folders, giveTo
 from wazuh_cluster.integrity.items import Item, Items
@@ -48,6 +48,7 @@ class Outcome:
     @ivar failed: path to one line. All else was done; these stay as they were.
     @ivar restart: the changed files that make a restart of the manager due.
     @ivar notDurable: one line, if a power cut now could undo some of it.
+    @ivar untidy: whether something may be left beside its target, for a sweep.
     """
 
     created: tuple[bytes, ...] = ()
@@ -62,6 +63,7 @@ class Outcome:
     failed: Mapping[bytes, str] = Factory(dict)
     restart: tuple[bytes, ...] = ()
     notDurable: str | None = None
+    untidy: bool = False
 
 
 def install(
@@ -93,7 +95,9 @@ def install(
     try:
         ready = yield from preparation.run()
         work = _Installation(fileSystem, items, plan, staging, wallClock, randomBytes)
-        return (yield from work.run(folders, aside, ready))
+        outcome = yield from work.run(folders, aside, ready)
+        tidy = preparation.discard() and not outcome.failed
+        return evolve(outcome, untidy=not tidy)
     finally:
         preparation.discard()
         folders.close()

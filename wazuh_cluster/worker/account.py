@@ -5,7 +5,6 @@ master.
 
 from __future__ import annotations
 
-from wazuh_cluster.errors import InstallFailed
 from wazuh_cluster.integrity import Holds, Outcome, Plan
 from wazuh_cluster.journal import Journal
 from wazuh_cluster.model import Generation, SyncReport
@@ -198,13 +197,12 @@ class Account:
             holds="\n".join(hold.text.replace("\n", " ")[:1000] for hold in holds.all)[:7_500],
         )
 
-    async def tellFailure(
-        self, peer: Peer, generation: Generation, root: bytes, failure: InstallFailed
-    ) -> None:
+    async def tellFailure(self, peer: Peer, generation: Generation, root: bytes, text: str) -> None:
         """
         Tell the master, once, that nothing could be installed.
+
+        @param text: why not, one line.
         """
-        text = str(failure)
         if not peer.live or text == self._failureTold:
             return
         self._failureTold = text

@@ -4,7 +4,7 @@ What a worker holds back, and the operator's word that releases it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from attrs import evolve, frozen
 
@@ -62,7 +62,7 @@ class Holding:
         # may be, though it has them no more.
         self._gone: frozenset[bytes] = frozenset()
         # The same, and the ids of what is held, as they are on the disk.
-        self._keptGone: frozenset[bytes] | None = None
+        self._keptGone: frozenset[bytes] = frozenset()
         self._kept: frozenset[str] | None = None
         self.holds = Holds()
 
@@ -131,19 +131,17 @@ class Holding:
         )
         return evolve(decision, holds=holds, plan=plan)
 
-    async def expect(self, plan: Plan) -> None:
+    async def expect(self, plan: Plan, missing: Container[bytes]) -> None:
         """
         Remember, before they come, which extra valid files a plan brings: if
         this process dies before it can say what it applied, they are the
         master's nevertheless.
 
+        @param missing: paths of files that will not come.
         @raise OSError: if that cannot be kept.
         """
-        coming = await self._runner.run(self._extraValid(plan))
-        if coming - self._gone:
-            self._gone |= coming
-            await self._runner.call(self._memory.saveGone, self._gone)
-            self._keptGone = self._gone
+        self._gone |= await self._runner.run(self._extraValid(plan, missing))
+        await self._keepGone(self._gone)
 
     async def remember(
         self,
@@ -165,9 +163,8 @@ class Holding:
         """
         holds = self.holds = decision.holds
         self._gone = await self._runner.run(self._stillGone(manifest, lastApplied, snapshot))
-        if self._gone != self._keptGone:
-            await self._runner.call(self._memory.saveGone, self._gone)
-            self._keptGone = self._gone
+        # Until the new manifest is on the disk, what it has counts there too.
+        await self._keepGone(self._gone | self._keptGone)
         if decision.other and not holds.otherMaster:
             await self._runner.call(self._memory.saveMaster, master)
         ids = frozenset(hold.id for hold in holds.all)
@@ -176,6 +173,19 @@ class Holding:
             self._kept = ids
         if complete and decision.released - ids:
             await self._runner.call(self._memory.forgetReleased, decision.released - ids)
+
+    async def remembered(self) -> None:
+        """
+        The manifest is kept now, too.
+
+        @raise OSError: if what it tells cannot be forgotten; call it again then.
+        """
+        await self._keepGone(self._gone)
+
+    async def _keepGone(self, gone: frozenset[bytes]) -> None:
+        if gone != self._keptGone:
+            await self._runner.call(self._memory.saveGone, gone)
+            self._keptGone = gone
 
     def _agents(self, plan: Plan, staging: Staging) -> Slices[Hold | None]:
         index = plan.manifest.index(_KEYS)
@@ -223,14 +233,14 @@ class Holding:
                 found.append(path)
         return frozenset(found)
 
-    def _extraValid(self, plan: Plan) -> Slices[frozenset[bytes]]:
+    def _extraValid(self, plan: Plan, missing: Container[bytes]) -> Slices[frozenset[bytes]]:
         found: list[bytes] = []
         for steps, index in enumerate(plan.create):
             if steps % _STEP == 0:
                 yield
             path = plan.manifest.paths[index]
             item = self._tree.items.find(path)
-            if item is not None and item.extraValid:
+            if item is not None and item.extraValid and path not in missing:
                 found.append(path)
         return frozenset(found)
 

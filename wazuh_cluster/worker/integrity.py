@@ -176,11 +176,15 @@ class IntegrityThread:
             generation, manifest = await link.fetcher.manifest()
             self._forThis(link, generation)
         try:
-            return await self._apply(link, started, snapshot, generation, manifest)
-        except InstallFailed as failure:
+            done, refusal = await self._apply(link, started, snapshot, generation, manifest)
+        except (InstallFailed, OSError) as failure:
             root = await self._runner.run(self._root(snapshot))
-            await self._account.tellFailure(link.peer, generation, root, failure)
+            why = said(failure) if isinstance(failure, OSError) else str(failure)
+            await self._account.tellFailure(link.peer, generation, root, why)
             raise
+        if refusal is not None:
+            raise refusal
+        return done
 
     def _require(self) -> _Link:
         if self._link is None:
@@ -280,7 +284,13 @@ class IntegrityThread:
         snapshot: Snapshot,
         generation: Generation,
         manifest: Manifest,
-    ) -> str:
+    ) -> tuple[str, OSError | None]:
+        """
+        Do what there is to do.
+
+        @return: what came of it, for people; and what kept this worker from
+            noting it.
+        """
         if snapshot.manifest.algorithm != manifest.algorithm:
             raise ClusterError("the master's manifest came with another algorithm than it said")
         await self._renewStaging()
@@ -302,11 +312,11 @@ class IntegrityThread:
         outcome = Outcome()
         self._settled = False
         if plan:
-            self._untidy = True
-            await self._holding.expect(plan)
+            untidy, self._untidy = self._untidy, True
+            await self._holding.expect(plan, failures)
             install = partial(self._install, plan, failures)
             outcome = await self._restarts.installing(plan, failures, install)
-            self._untidy = bool(outcome.failed)
+            self._untidy = untidy or outcome.untidy
             changed = frozenset((*outcome.created, *outcome.updated))
             snapshot = await self._scan(Installed(manifest, changed, self.tree.items))
         self._pending = frozenset(decision.comparison.extraValid)
@@ -327,11 +337,10 @@ class IntegrityThread:
             if link.peer.live:
                 await self._account.tell(link.peer, report, holds, root, counts)
             self._observer.synced(report)
-        if refusal is not None:
-            raise refusal
         return (
             f"{'at' if reached else 'not yet at'} generation {generation.describe()}: {counts}, "
-            f"{len(outcome.failed)} failed, {len(holds)} held"
+            f"{len(outcome.failed)} failed, {len(holds)} held",
+            refusal,
         )
 
     async def _renewStaging(self) -> None:
@@ -363,10 +372,11 @@ class IntegrityThread:
                 lastApplied,
                 snapshot,
             )
-            # Last of all: whoever finds it finds the rest.
+            # After the rest: whoever finds it finds that.
             if self._kept != applied.generation:
                 await self._runner.run(self._memory.saveApplied(applied))
                 self._kept = applied.generation
+            await self._holding.remembered()
             if complete:
                 await self._runner.run(self._staging.sweep())
         except OSError as error:
