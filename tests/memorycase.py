@@ -110,11 +110,11 @@ class MemoryCase(ClusterCase):
             self.put("master", f"queue/agent-groups/{n:03}", b"default")
         self.put("master", "etc/shared/default/agent.conf", b"<agent_config/>")
 
-    def startMaster(self, **keywords: Any) -> MasterService:
+    def startMaster(self, algorithm: str = "md5", **keywords: Any) -> MasterService:
         """
         Start a master in its home.
         """
-        tree = self.homeTree("master")
+        tree = self.homeTree("master", algorithm=algorithm)
         self.patch(self, "tree", lambda home: tree)
         return self.master(FilePath("master"), state=self.stateOf("master"), **keywords)
 
@@ -127,12 +127,15 @@ class MemoryCase(ClusterCase):
         keywords.setdefault("state", self.stateOf("worker"))
         return self.worker(home=FilePath("worker"), observer=self.story, **keywords)
 
-    def homeTree(self, node: str, wallClock: Callable[[], float] | None = None) -> DirectoryTree:
+    def homeTree(
+        self, node: str, wallClock: Callable[[], float] | None = None, algorithm: str = "md5"
+    ) -> DirectoryTree:
         """
         A node's files.
         """
         clock = wallClock or self.wallClock
-        return DirectoryTree(HOME, fileSystem=self.disks[node], wallClock=clock)
+        disk = self.disks[node]
+        return DirectoryTree(HOME, algorithm=algorithm, fileSystem=disk, wallClock=clock)
 
     def stateOf(self, node: str) -> DirectoryState:
         """

@@ -290,6 +290,16 @@ class ForgottenTests(MemoryCase):
         self.theWorker = self.startWorker()
         self.checkGone()
 
+    def test_otherAlgorithm(self) -> None:
+        """
+        The master changed its algorithm at the same time.
+        """
+        self.begin()
+        self.stop(self.theMaster)
+        self.remove("master", "queue/agent-groups/002")
+        self.theMaster = self.startMaster("sha256")
+        self.checkGone()
+
     def test_newOne(self) -> None:
         """
         One that was deleted and comes anew, on the worker, is new.

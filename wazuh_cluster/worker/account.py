@@ -61,6 +61,12 @@ class Account:
         self._failureTold = ""
         self._reached: Generation | None = None
 
+    def alreadyAt(self, generation: Generation) -> None:
+        """
+        The files were a generation's before anything was done about them.
+        """
+        self._reached = generation
+
     def starting(self, counts: str, fetching: bool) -> None:
         """
         An installation begins.

@@ -27,7 +27,6 @@ from wazuh_cluster.integrity import (
     PathSet,
     Plan,
     Snapshot,
-    Staging,
 )
 from wazuh_cluster.interfaces import IRunner, IState, ITree, IWorkerObserver, Slices
 from wazuh_cluster.journal import INTEGRITY_CHECK, INTEGRITY_SYNC, Journal
@@ -35,10 +34,11 @@ from wazuh_cluster.model import Generation, MasterInfo
 from wazuh_cluster.protocol import CheckIntegrity, Limits, Peer, Transfers
 from wazuh_cluster.worker.account import Account, describeCounts, describeOutcome
 from wazuh_cluster.worker.fetch import Fetcher, Progress
-from wazuh_cluster.worker.holding import Decision, Holding
+from wazuh_cluster.worker.holding import Holding
 from wazuh_cluster.worker.memory import Applied, WorkerMemory
 from wazuh_cluster.worker.postponed import Postponed
 from wazuh_cluster.worker.restarts import Restarts
+from wazuh_cluster.worker.workplace import Workplace
 
 #: Seconds between two lines about a fetch that takes long.
 PROGRESS_INTERVAL = 10.0
@@ -81,9 +81,10 @@ class IntegrityThread:
         wazuhStarts: Callable[[], Iterable[float]],
     ) -> None:
         self.tree = tree
-        self._memory = WorkerMemory(state, tree.items)
+        memory = WorkerMemory(state, tree.items)
         self._restarts = Restarts(state, tree.items, runner, wallClock, wazuhStarts)
-        self._holding = Holding(self._memory, tree, runner)
+        self._holding = Holding(memory, tree, runner)
+        self._workplace = Workplace(tree, memory, self._holding, runner)
         self._runner = runner
         self._clock = clock
         self._limits = limits
@@ -94,20 +95,10 @@ class IntegrityThread:
         self._postponed = Postponed()
         self._again: Callable[[], None] = lambda: None
         self._soon: IDelayedCall | None = None
-        self._prepared = False
-        # Whether all that this worker must know after a restart is on the disk,
-        # and nothing that is not wanted any more is in the staging folder.
-        self._settled = False
-        # Whether an installation may have left something beside its targets.
-        self._untidy = False
-        self._staging: Staging
         self._algorithm = tree.algorithm
         self.snapshot: Snapshot | None = None
         self._pending: frozenset[bytes] = frozenset()
         self._account = Account(self._sync, tree.path)
-        self.applied: Applied | None = None
-        # The generation of the manifest on the disk.
-        self._kept: Generation | None = None
         self.progress = Progress()
 
     @property
@@ -116,6 +107,13 @@ class IntegrityThread:
         See the class.
         """
         return self._holding.holds
+
+    @property
+    def applied(self) -> Applied | None:
+        """
+        See the class.
+        """
+        return self._workplace.applied
 
     def joined(
         self, peer: Peer, transfers: Transfers, master: MasterInfo, again: Callable[[], None]
@@ -154,23 +152,22 @@ class IntegrityThread:
         """
         link = self._require()
         started = self._clock.seconds()
-        if not self._prepared:
-            await self._prepare()
-        if self._untidy:
-            await self._tidy()
+        await self._workplace.prepare(self._algorithm)
         await self._restarts.look()
         snapshot = await self._scan()
         try:
             generation, upToDate, snapshot = await self._ask(link, snapshot)
         except NoSuchGeneration:
             return "the master has no generation yet"
+        if upToDate:
+            self._account.alreadyAt(generation)
         known = self.applied
         if known is not None and known.generation == generation:
             manifest = known.manifest
             mends = await self._runner.run(self.tree.findMends(snapshot))
             strays = self.tree.findStrays(snapshot, manifest)
-            wanted = mends or strays or not self._settled or await self._holding.anyReleased()
-            if upToDate and not wanted:
+            unfinished = not self._workplace.settled or await self._holding.anyReleased()
+            if upToDate and not (mends or strays or unfinished):
                 return f"up to date with generation {generation.describe()}"
         else:
             generation, manifest = await link.fetcher.manifest()
@@ -197,33 +194,6 @@ class IntegrityThread:
                 "the master sent a generation of another master: restart it; if that stays so, "
                 "report it"
             )
-
-    async def _prepare(self) -> None:
-        removed = await self._tidy()
-        if removed:
-            self._sync.info("Removed {count} temporary files of an earlier run.", count=removed)
-        self.applied = await self._runner.run(self._memory.loadApplied())
-        if self.applied is not None:
-            self._kept = self.applied.generation
-        await self._holding.prepare()
-        self._staging = await self._runner.call(self.tree.openStaging, self._algorithm)
-        self._prepared = True
-
-    async def _tidy(self) -> int:
-        """
-        Remove what an installation may have left beside its targets; what a
-        disk refuses of that is tried again by the next run.
-
-        @return: how many files that were.
-        """
-        self._untidy = True
-        try:
-            removed = await self._runner.run(self.tree.sweep())
-        except OSError as error:
-            self._check.debug("Not all temporary files were removed: {error}", error=said(error))
-            return 0
-        self._untidy = False
-        return removed
 
     async def _scan(self, installed: Installed | None = None) -> Snapshot:
         previous = self.snapshot
@@ -264,9 +234,7 @@ class IntegrityThread:
                 algorithm=answer["algorithm"],
             )
             self._algorithm = answer["algorithm"]
-            await self._runner.call(self._staging.close)
-            self._staging = await self._runner.call(self.tree.openStaging, self._algorithm)
-            self.applied = None
+            await self._workplace.useAlgorithm(self._algorithm)
             return await self._ask(link, await self._scan())
         self._check.debug(
             "Finished. {state} generation {generation}.",
@@ -293,7 +261,7 @@ class IntegrityThread:
         """
         if snapshot.manifest.algorithm != manifest.algorithm:
             raise ClusterError("the master's manifest came with another algorithm than it said")
-        await self._renewStaging()
+        await self._workplace.renewStaging()
         known = self.applied
         lastApplied = known.manifest if known is not None else None
         comparison = await self._runner.run(self.tree.compare(snapshot, manifest, lastApplied))
@@ -307,22 +275,24 @@ class IntegrityThread:
         if fetching or plan.delete or plan.clear:
             self._account.starting(counts, fetching)
         failures = await self._fetch(link, plan)
-        decision = await self._holding.decideAgents(decision, self._staging)
+        decision = await self._holding.decideAgents(decision, self._workplace.staging)
         plan, holds = decision.plan, decision.holds
         outcome = Outcome()
-        self._settled = False
+        workplace = self._workplace
+        workplace.settled = False
         if plan:
-            untidy, self._untidy = self._untidy, True
+            untidy, workplace.untidy = workplace.untidy, True
             await self._holding.expect(plan, failures)
             install = partial(self._install, plan, failures)
             outcome = await self._restarts.installing(plan, failures, install)
-            self._untidy = untidy or outcome.untidy
+            workplace.untidy = untidy or outcome.untidy
             changed = frozenset((*outcome.created, *outcome.updated))
             snapshot = await self._scan(Installed(manifest, changed, self.tree.items))
         self._pending = frozenset(decision.comparison.extraValid)
-        self.applied = Applied(generation, manifest)
         complete = not (outcome.failed or outcome.postponed)
-        refusal = await self._settle(decision, complete, lastApplied, snapshot)
+        refusal = await workplace.settle(
+            Applied(generation, manifest), lastApplied, decision, complete, snapshot
+        )
         if outcome.postponed and self._link is not None:
             self._soon = self._clock.callLater(1.0, self._again)
         root = await self._runner.run(self._root(snapshot))
@@ -343,47 +313,6 @@ class IntegrityThread:
             refusal,
         )
 
-    async def _renewStaging(self) -> None:
-        """
-        Open the staging folder again if the one that is open is not in the home
-        any more, because that was emptied, restored or replaced.
-        """
-        if await self._runner.call(self._staging.isGone):
-            await self._runner.call(self._staging.close)
-            self._staging = await self._runner.call(self.tree.openStaging, self._algorithm)
-
-    async def _settle(
-        self, decision: Decision, complete: bool, lastApplied: Manifest | None, snapshot: Snapshot
-    ) -> OSError | None:
-        """
-        Bring to the disk what must be known after a restart.
-
-        @return: what the system refused: what was installed is there
-            nevertheless, and the next run tries this again.
-        """
-        applied = self.applied
-        assert applied is not None
-        try:
-            await self._holding.remember(
-                decision,
-                applied.generation.master,
-                complete,
-                applied.manifest,
-                lastApplied,
-                snapshot,
-            )
-            # After the rest: whoever finds it finds that.
-            if self._kept != applied.generation:
-                await self._runner.run(self._memory.saveApplied(applied))
-                self._kept = applied.generation
-            await self._holding.remembered()
-            if complete:
-                await self._runner.run(self._staging.sweep())
-        except OSError as error:
-            return error
-        self._settled = True
-        return None
-
     async def _fetch(self, link: _Link, plan: Plan) -> dict[bytes, str]:
         self.progress = Progress()
         if not (plan.create or plan.update):
@@ -392,7 +321,7 @@ class IntegrityThread:
         saying.clock = self._clock
         saying.start(PROGRESS_INTERVAL, now=False).addErrback(self._bug)
         try:
-            return await link.fetcher.contents(self._staging, plan, self.progress)
+            return await link.fetcher.contents(self._workplace.staging, plan, self.progress)
         finally:
             saying.stop()
 
@@ -406,4 +335,4 @@ class IntegrityThread:
         self._sync.failure("The progress could not be said: this is a bug.", failure)
 
     async def _install(self, plan: Plan, failures: dict[bytes, str]) -> Outcome:
-        return await self._runner.run(self.tree.install(plan, self._staging, failures))
+        return await self._runner.run(self.tree.install(plan, self._workplace.staging, failures))
