@@ -110,6 +110,7 @@ def makeService(options: Options) -> IService:
         addWorkingFolders(home, chooseOwner(home, os.geteuid()))
         options.lock.acquire()
         checkHomeId(home)
+        _checkPidFile(options)
         if config.role == MASTER:
             _checkPort(config)
     except BadInput as problem:
@@ -217,6 +218,31 @@ def _checkPort(config: Config) -> None:
             probe.listen(1)
     except OSError as error:
         raise BadInput(*portProblem(config, error)) from None
+
+
+def _checkPidFile(options: Options) -> None:
+    """
+    See that twistd can write its process id, which it does with a traceback if
+    the disk is full.
+    """
+    parent: Any = options.parent or {}
+    path = parent.get("pidfile")
+    if not path:
+        return
+    trial = f"{path}.{os.getpid()}.tmp"
+    try:
+        try:
+            with open(trial, "wb") as file:
+                file.write(b"%d" % os.getpid())
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(trial)
+    except OSError as error:
+        raise BadInput(
+            f"the process id cannot be kept ({error.strerror})",
+            path,
+            "make room, or give twistd another --pidfile",
+        ) from None
 
 
 def _theReactor() -> Any:
