@@ -190,6 +190,17 @@ class TapTests(SynchronousTestCase):
             self.assertFalse(pidFile.exists())
             options.lock.release()
 
+    def test_stalePidFileStays(self) -> None:
+        """
+        Where that cannot be removed, one line says so; twistd would show a
+        traceback.
+        """
+        home = self.home()
+        where = home.preauthChild("var/run/wazuh-cluster.pid")
+        where.makedirs()
+        refusal = str(self.assertRaises(SystemExit, self.parse, "--home", home.path))
+        self.assertIn(f"{where.path}: what an earlier node left cannot be removed (", refusal)
+
     def test_pidFileCannotBeWritten(self) -> None:
         """
         Where twistd could not keep its process id, one line says so before it

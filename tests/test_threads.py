@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Event
@@ -440,19 +441,23 @@ class ThreadRunnerTests(InterruptContract, SynchronousTestCase):
     def test_reactorNotWoken(self) -> None:
         """
         A work that ends when the byte that wakes the reactor up cannot be
-        written is not lost, nor is the thread.
+        written is not lost, nor is the thread; waking is tried again, which
+        calls nothing twice.
         """
+        tries = count(1)
 
         class Asleep(ThreadClock):
             def callFromThread(self, function: Callable[..., Any], /, *args: Any) -> None:
                 super().callFromThread(function, *args)
-                raise OSError(errno.EIO, "Input/output error")
+                if next(tries) % 3:
+                    raise OSError(errno.EIO, "Input/output error")
 
         self.clock = Asleep()
         runner = self.makeRunner()
         for name in ("a", "b"):
             self.assertEqual(self.ended(runner.run(Works().make(name))), name)
         self.assertEqual(self.threads(), 1)
+        self.assertEqual(next(tries), 7)
 
     def test_stopWhileHanging(self) -> None:
         """

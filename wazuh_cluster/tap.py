@@ -85,8 +85,18 @@ class Options(usage.Options):
             parent["pidfile"] = home.pidFile
             if locked:
                 # Nobody runs here, whatever a process that was killed left.
-                with suppress(OSError):
-                    os.unlink(home.pidFile)
+                _removeStale(home.pidFile)
+
+
+def _removeStale(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise SystemExit(
+            f"{path}: what an earlier node left cannot be removed ({error.strerror}): remove it"
+        ) from None
 
 
 def makeService(options: Options) -> IService:

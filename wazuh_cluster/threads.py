@@ -30,6 +30,9 @@ T = TypeVar("T")
 LOOK_INTERVAL = 10.0
 SILENT_AFTER = 20.0
 
+#: How often it is tried to wake the reactor up.
+_WAKES = 100
+
 #: Begins a thread of that name that calls the function.
 StartThread = Callable[[str, Callable[[], None]], object]
 
@@ -56,15 +59,26 @@ def callReactor(reactor: ThreadReactor, function: Callable[..., Any], /, *args: 
     Have the reactor's thread call a function, from another thread.
 
     A byte that cannot be written to wake the reactor up loses nothing: the call
-    is waiting already, and is made with the reactor's next timer.
+    is waiting already, and is made with the reactor's next timer at the latest.
 
     @return: whether there is a reactor any more.
     """
-    try:
-        reactor.callFromThread(function, *args)
-    except OSError as error:
-        return error.errno != errno.EBADF
+    for _ in range(_WAKES):
+        try:
+            reactor.callFromThread(function, *args)
+        except OSError as error:
+            if error.errno == errno.EBADF:
+                return False
+            function, args = _nothing, ()
+        else:
+            break
     return True
+
+
+def _nothing() -> None:
+    """
+    What a reactor is called for that only has to wake up.
+    """
 
 
 class _Job:
