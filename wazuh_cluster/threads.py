@@ -236,6 +236,7 @@ class ThreadRunner:
             lane.job = self._waiting.popleft()
             lane.jobs.put(lane.job)
             if self._lookCall is None:
+                self._seen = (lane.job, 0)
                 self._lookCall = self._reactor.callLater(LOOK_INTERVAL, self._look)
 
     def _look(self) -> None:
