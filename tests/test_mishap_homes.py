@@ -284,7 +284,7 @@ class ForgottenTests(MemoryCase):
         self.pass_(9)
         self.assertEqual(b"web", self.get("worker", "queue/agent-groups/003"))
         self.stop(self.theWorker)
-        self.disks["worker"]._rules.clear()
+        self.disks["worker"].heal()
         self.remove("master", "queue/agent-groups/003")
         self.pass_(9)
         self.theWorker = self.startWorker()

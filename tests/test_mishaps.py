@@ -120,7 +120,7 @@ class FileTests(MemoryCase):
         why = "the master cannot read it: Input/output error"
         self.assertIn(f"etc/lists/large was not installed: {why}.", self.problems)
         carried = self.network.carried
-        disk._rules.clear()
+        disk.heal()
         self.pass_(20)
         self.assertEqualHomes()
         self.assertTrue(self.network.carried - carried < len(LARGE))
@@ -138,3 +138,94 @@ class FileTests(MemoryCase):
         self.pass_(180)
         self.assertTrue(self.network.carried - carried < 60_000, self.network.carried - carried)
         self.assertEqual(1, sum("etc/lists/large was not" in line for line in self.problems))
+
+
+class HeldPathTests(MemoryCase):
+    """
+    What the master sees and cannot carry is named in its log, and workers keep
+    what they have there, until it can.
+    """
+
+    def begin(self) -> None:
+        self.fill()
+        self.startMaster()
+        self.startWorker()
+        self.assertEqualHomes()
+
+    def held(self, path: str, why: str) -> None:
+        """
+        A path is held for a minute, and said once.
+        """
+        before = self.carried("worker")
+        self.pass_(60)
+        self.assertEqual(before, self.carried("worker"))
+        line = f"{path} is not carried, and stays as it is on workers: {why}."
+        self.assertEqual([line], self.problems)
+        self.assertEqual([], self.memory().keptHolds())
+
+    def test_link(self) -> None:
+        """
+        A link out of the home in a file's place.
+        """
+        self.begin()
+        disk = self.disks["master"]
+        disk.put(b"/elsewhere/r0.xml", b"secret")
+        disk.link(HOME + b"/etc/rules/r0.xml", b"/elsewhere/r0.xml")
+        self.held("etc/rules/r0.xml", "is a link to what may not be carried or read")
+        self.remove("master", "etc/rules/r0.xml")
+        self.put("master", "etc/rules/r0.xml", b"<group>new</group>", 5)
+        self.pass_(10)
+        self.assertEqualHomes()
+
+    def test_linkedFolder(self) -> None:
+        """
+        A link in a folder's place: all that was below it stays.
+        """
+        self.begin()
+        self.remove("master", "etc/lists/deep")
+        self.disks["master"].link(HOME + b"/etc/lists/deep", b"/nowhere")
+        self.held("etc/lists/deep", "is a link that leads nowhere")
+        self.remove("master", "etc/lists/deep")
+        self.put("master", "etc/lists/deep/l1", b"new", 5)
+        self.pass_(10)
+        self.assertEqualHomes()
+
+    def test_unreadable(self) -> None:
+        """
+        A file that cannot be read, and a folder that cannot be listed.
+        """
+        for path, operation, why in (
+            ("etc/rules/r0.xml", "openRead", "cannot be opened: Permission denied"),
+            ("etc/lists/deep/", "names", "cannot be listed: Permission denied"),
+            ("etc/lists/deep/", "openFolder", "cannot be opened: Permission denied"),
+        ):
+            self.begin()
+            disk = self.disks["master"]
+            place = HOME + b"/" + path.rstrip("/").encode()
+            disk.failOn(operation, place, errno.EACCES, times=None)
+            changed = path + "l0" if path.endswith("/") else path
+            self.put("master", changed, b"new", 5)
+            self.held(path, why)
+            disk.heal()
+            self.pass_(10)
+            self.assertEqualHomes(path)
+            self.again()
+
+    def test_unreadableOnTheWorker(self) -> None:
+        """
+        A worker that cannot read a folder of its own says what it could not
+        install in it, and nothing else; it is mended when it can.
+        """
+        self.begin()
+        folder = HOME + b"/etc/lists/deep"
+        self.disks["worker"].failOn("openFolder", folder, errno.EACCES, times=None)
+        self.put("master", "etc/lists/deep/l0", b"new", 5)
+        self.put("master", "etc/rules/r0.xml", b"<group>new</group>", 5)
+        self.pass_(30)
+        self.assertEqual(b"<group>new</group>", self.get("worker", "etc/rules/r0.xml"))
+        for name in ("l0", "l1"):
+            line = f"etc/lists/deep/{name} was not installed: cannot make it ready: Permission"
+            self.assertEqual(1, sum(line in each for each in self.problems), self.problems)
+        self.disks["worker"].heal()
+        self.pass_(10)
+        self.assertEqualHomes()

@@ -289,6 +289,12 @@ class MemoryFileSystem:
         total = None if times is None else times + after
         self._rules.append(_Rule(operation, path, fail, total))
 
+    def heal(self) -> None:
+        """
+        Nothing of what was asked for happens any more.
+        """
+        self._rules.clear()
+
     # For the open folders and files.
 
     def _operate(self, operation: str, path: bytes, changes: bool = False) -> None:
