@@ -12,11 +12,10 @@ import shutil
 import signal
 import subprocess
 
-from twisted.internet import reactor
 from twisted.python.filepath import FilePath
 from twisted.trial.unittest import SkipTest
 
-from tests.processes import Process, ProcessCase
+from tests.processes import ProcessCase
 
 _STRACE = shutil.which("strace")
 
@@ -33,10 +32,28 @@ run()
 """
 
 
+#: A node that is killed before it renames something to, or removes, a file.
+_DIES = """
+import os, signal
+def dying(real, at, victim):
+    def call(*arguments, **keywords):
+        if arguments[at] == victim:
+            os.kill(os.getpid(), signal.SIGKILL)
+        real(*arguments, **keywords)
+    return call
+os.rename = dying(os.rename, 1, %r)
+os.unlink = dying(os.unlink, 0, %r)
+from twisted.scripts.twistd import run
+run()
+"""
+
+
 class MishapCase(ProcessCase):
     """
     A master and a worker that are equal, and stay so.
     """
+
+    timeout = 300
 
     def begin(self) -> None:
         """
@@ -54,6 +71,14 @@ class MishapCase(ProcessCase):
         await self.until(lambda: "Starting" in self.log(self.hub), "the master's port")
         self.nodes[self.one] = self.node(self.one, **code)
         await self.untilEqual(self.hub, self.one)
+
+    async def ended(self, home: FilePath[str]) -> int:
+        """
+        Wait until a node is gone, and return its status.
+        """
+        node = self.nodes[home]
+        await self.until(lambda: not node.running, "the end of a node")
+        return await node.ended
 
     def edit(self) -> None:
         """
@@ -100,92 +125,122 @@ class SystemCallTests(MishapCase):
     if _STRACE is None:
         skip = "there is no strace"
 
-    async def inject(self, victim: FilePath[str], fault: str, path: str | None = None) -> None:
+    async def inject(self, home: FilePath[str], *faults: str, paths: tuple[str, ...] = ()) -> None:
         """
-        Let a system call of a running node fail while it works on an edit.
+        Start a node whose system calls fail.
 
-        @param path: only calls about this file fail.
+        @param paths: only calls about these files of its home fail.
         """
-        before = {rule: rule.getContent() for rule in self.rules(self.one)}
-        output = FilePath(self.mktemp())
-        tracer = Process()
-        node = self.nodes[victim].transport
-        assert node is not None and node.pid is not None and _STRACE is not None
-        call = fault.partition(":")[0]
-        arguments = ["strace", "-f", "-o", output.path, "-e", f"trace={call}"]
-        arguments += ["-e", f"inject={fault}", "-p", str(node.pid)]
-        arguments += [] if path is None else ["-P", path]
-        reactor.spawnProcess(tracer, _STRACE, arguments, env={**os.environ})
-        self.processes.append(tracer)
-        await self.until(lambda: b"attached" in tracer.err or not tracer.running, "strace")
-        if not tracer.running:
-            raise SkipTest(f"strace may not trace here: {tracer.err.decode()}")
-        errors = self.log(victim).count(" ERROR: ")
-        self.edit()
-        marks = (b"INJECTED", b"killed by")
+        assert _STRACE is not None
+        self.trace = FilePath(self.mktemp())
+        calls = ",".join(fault.partition(":")[0] for fault in faults)
+        wrapper = [_STRACE, "-f", "--seccomp-bpf", "-o", self.trace.path, "-e", f"trace={calls}"]
+        for fault in faults:
+            wrapper += ["-e", f"inject={fault}"]
+        for path in paths:
+            wrapper += ["-P", home.preauthChild(path).path]
+        # The node outlives an strace that is killed.
+        self.addCleanup(self.end, home)
+        traced = self.node(home, wrapper=wrapper)
+        await self.until(lambda: self.pid(home) or not traced.running, "the node under strace")
+        if not traced.running and b"ptrace" in traced.err:
+            raise SkipTest(f"strace may not trace here: {traced.err.decode()}")
+        self.nodes[home] = traced
 
-        def hit() -> bool:
-            return output.exists() and any(mark in output.getContent() for mark in marks)
+    def pid(self, home: FilePath[str]) -> int | None:
+        path = home.preauthChild("var/run/wazuh-cluster.pid")
+        try:
+            return int(path.getContent())
+        except (FileNotFoundError, ValueError):
+            return None
 
-        await self.until(hit, fault)
-        if "+" in fault:
-            await self.until(lambda: self.log(victim).count(" ERROR: ") > errors, "the line")
-        for rule in self.rules(self.one):
-            master = self.hub.preauthChild(f"etc/rules/{rule.basename()}")
-            self.assertIn(rule.getContent(), (before.get(rule), master.getContent()), fault)
-        tracer.kill(signal.SIGINT)
-        await tracer.ended
-        if "KILL" in fault:
-            await self.nodes[victim].ended
-            self.nodes[victim] = self.node(victim)
-        await self.untilWell()
+    def end(self, home: FilePath[str]) -> None:
+        pid = self.pid(home)
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
-    def rules(self, home: FilePath[str]) -> list[FilePath[str]]:
-        children = home.preauthChild("etc/rules").children()
-        return [child for child in children if not child.basename().startswith(".")]
+    def hits(self, call: str) -> int:
+        """
+        How many calls failed.
+        """
+        rows = self.trace.getContent().splitlines()
+        return sum(b"(INJECTED)" in row and call.encode() in row for row in rows)
 
     async def test_worker(self) -> None:
         """
-        A worker's.
+        A worker whose disk refuses to make files durable, to rename, to open
+        and to remove them, one after the other, gets all of them in the end.
         """
         self.begin()
-        await self.start()
-        for fault in (
+        self.nodes = {self.hub: self.node(self.hub)}
+        await self.until(lambda: "Starting" in self.log(self.hub), "the master's port")
+        await self.inject(
+            self.one,
+            "fsync:error=EIO:when=5..7",
             "syncfs:error=EIO:when=1",
-            "fsync:error=EIO:when=1+",
-            "renameat,rename:error=EROFS:when=3",
-            "openat:error=EACCES:when=9+",
-            "renameat,rename:signal=KILL:when=5",
-        ):
-            await self.inject(self.one, fault)
-        content = b"<group>%d 5</group>" % (self.turn + 1)
-        name = f"queue/wazuh_cluster/staging/md5-{hashlib.md5(content).hexdigest()}"
-        await self.inject(self.one, "write:error=ENOSPC:when=1+", self.one.preauthChild(name).path)
+            "renameat:error=EROFS:when=9..12",
+            "unlinkat:error=EIO:when=14..15",
+        )
+        await self.untilEqual(self.hub, self.one)
+        self.edit()
+        await self.untilWell()
+        for call in ("fsync", "syncfs", "renameat", "unlinkat"):
+            self.assertTrue(self.hits(call), call)
         log = self.log(self.one)
         for line in (
             "cannot make the new files durable: Input/output error",
-            "etc/rules/r5.xml was not installed: cannot stage it: No space left on device",
-            "Permission denied",
+            "Read-only file system",
             "Integrity works again",
         ):
             self.assertIn(line, log)
 
+    async def test_writes(self) -> None:
+        """
+        A worker that cannot write two files, for whatever reason, has the
+        others, and these as soon as it can.
+        """
+        self.begin()
+        names = []
+        for n in (5, 6):
+            content = b"<group>%d %d</group>" % (self.turn, n)
+            digest = hashlib.md5(content).hexdigest()
+            names.append(f"queue/wazuh_cluster/staging/md5-{digest}")
+        self.nodes = {self.hub: self.node(self.hub)}
+        await self.until(lambda: "Starting" in self.log(self.hub), "the master's port")
+        await self.inject(self.one, "write:error=ENOSPC:when=1..4", paths=tuple(names))
+        await self.untilWell()
+        line = "was not installed: cannot stage it: No space left on device"
+        for n in (5, 6):
+            self.assertIn(f"etc/rules/r{n}.xml {line}", self.log(self.one))
+
     async def test_master(self) -> None:
         """
-        A master's.
+        A master that cannot keep its state, list a folder or read a file says
+        so; workers have the rest, and that as soon as the master has it.
         """
         self.begin()
         await self.start()
-        for fault in (
-            "fsync:error=ENOSPC:when=1+",
-            "read:error=EIO:when=4",
-            "getdents64:error=EIO:when=3",
-            "read:signal=KILL:when=12",
-        ):
-            await self.inject(self.hub, fault)
+        self.end(self.hub)
+        await self.ended(self.hub)
+        self.edit()
+        paths = ("etc/rules/r5.xml", "etc/lists", "queue/wazuh_cluster/.generation.tmp")
+        await self.inject(
+            self.hub,
+            "read:error=EIO:when=1..2",
+            "getdents64:error=EIO:when=1..2",
+            "fsync:error=ENOSPC:when=1..2",
+            paths=paths,
+        )
+        await self.untilWell()
         log = self.log(self.hub)
-        self.assertIn("Could not keep the generation number", log)
-        self.assertIn("is not carried, and stays as it is on workers: cannot be", log)
+        for line in (
+            "etc/rules/r5.xml is not carried, and stays as it is on workers: cannot be read",
+            "etc/lists/ is not carried, and stays as it is on workers: cannot be listed",
+            "/generation: No space left on device",
+            "is kept.",
+        ):
+            self.assertIn(line, log)
 
 
 class DiskTests(MishapCase):
@@ -201,7 +256,7 @@ class DiskTests(MishapCase):
         self.begin()
         await self.start()
         self.nodes[self.one].kill()
-        await self.nodes[self.one].ended
+        await self.ended(self.one)
         copy = FilePath(self.mktemp())
         shutil.copytree(self.one.path, copy.path)
         self.mount("-t", "tmpfs", "-o", "size=4m", "none", self.one.path)
@@ -269,7 +324,7 @@ class DiskTests(MishapCase):
         self.assertIn("Now at generation", self.log(self.one))
         self.assertNotIn("ERROR", self.log(self.one))
         self.nodes[self.one].kill()
-        await self.nodes[self.one].ended
+        await self.ended(self.one)
         self.one.preauthChild("etc/ossec.conf").setContent(kept)
         self.one.preauthChild("etc/wazuh_cluster.ini").setContent(settings)
         self.edit()
@@ -290,3 +345,28 @@ class DiskTests(MishapCase):
         for home in (self.hub, self.one):
             self.assertNotIn("ERROR", self.log(home))
             self.assertNotIn("The link to the master ended", self.log(home))
+
+    async def test_killed(self) -> None:
+        """
+        A worker that is killed in the middle of an installation has old and
+        new files, each whole; its next process brings the rest.
+        """
+        self.begin()
+        await self.start()
+        for victims in ((b"r20.xml", b""), (b"", b"2")):
+            before = {rule: rule.getContent() for rule in self.rules(self.one)}
+            self.nodes[self.one].kill()
+            await self.ended(self.one)
+            self.edit()
+            self.nodes[self.one] = self.node(self.one, code=_DIES % victims)
+            self.assertEqual(-signal.SIGKILL, await self.ended(self.one))
+            self.assertFalse(self.equal(self.hub, self.one))
+            for rule in self.rules(self.one):
+                master = self.hub.preauthChild(f"etc/rules/{rule.basename()}")
+                self.assertIn(rule.getContent(), (before.get(rule), master.getContent()))
+            self.nodes[self.one] = self.node(self.one)
+            await self.untilWell()
+
+    def rules(self, home: FilePath[str]) -> list[FilePath[str]]:
+        children = home.preauthChild("etc/rules").children()
+        return [child for child in children if not child.basename().startswith(".")]
