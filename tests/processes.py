@@ -9,7 +9,7 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import redirect_stdout
 from io import StringIO
 from typing import Any, TypeVar
@@ -89,11 +89,14 @@ class ProcessCase(TestCase):
 
     def setUp(self) -> None:
         self.processes: list[Process] = []
+        self.over = False
         self.port = freePort()
         self._seen: dict[str, Any] = {}
         self.addCleanup(self.endAll)
 
     async def endAll(self) -> None:
+        # A test that took too long goes on, and must not start anything now.
+        self.over = True
         for process in self.processes:
             process.kill()
         for process in self.processes:
@@ -127,30 +130,36 @@ class ProcessCase(TestCase):
         ]
         return [master, *homes]
 
-    def spawn(self, arguments: list[str], code: str = _RUN) -> Process:
+    def spawn(self, arguments: list[str], code: str = _RUN, wrapper: Sequence[str] = ()) -> Process:
         """
         Start Python with arguments, in a folder of its own.
+
+        @param wrapper: a program, absolute, with arguments, that starts it.
         """
+        assert not self.over, "the test is over"
         process = Process()
         folder = FilePath(self.mktemp())
         folder.makedirs()
         environment = {**os.environ, "PYTHONPATH": _CHECKOUT}
+        command = [*wrapper, sys.executable, "-c", code, *arguments]
         reactor.spawnProcess(
             process,
-            sys.executable,
-            [sys.executable, "-c", code, *arguments],
+            command[0],
+            command,
             env=environment,
             path=folder.path,
         )
         self.processes.append(process)
         return process
 
-    def node(self, home: FilePath[str], *options: str, code: str = _RUN) -> Process:
+    def node(
+        self, home: FilePath[str], *options: str, code: str = _RUN, wrapper: Sequence[str] = ()
+    ) -> Process:
         """
         Start a node in the foreground.
         """
         arguments = ["--nodaemon", "wazuh-cluster", "--home", home.path, "--verbose", *options]
-        return self.spawn(arguments, code)
+        return self.spawn(arguments, code, wrapper)
 
     async def until(self, condition: Callable[[], T], what: str, patience: float = PATIENCE) -> T:
         """

@@ -177,7 +177,22 @@ class CompareTests(SynchronousTestCase):
         self.assertEqual(
             drive(findMends(snapshot, WAZUH_ITEMS, None)), (b"etc/rules/b", b"etc/rules/c")
         )
-        self.assertEqual(len(drive(findMends(snapshot, WAZUH_ITEMS, Owner(7, 7)))), 4)
+        found = drive(findMends(snapshot, WAZUH_ITEMS, Owner(7, 7)))
+        self.assertEqual((len(found), found[0]), (5, b"etc/rules"))
+
+    def test_mendFolders(self) -> None:
+        """
+        So are folders, unless the master does not want to say what is there or
+        has a file in their place.
+        """
+        files = {b"etc/shared/%s/agent.conf" % name: b"1" for name in (b"a", b"held", b"file")}
+        self.homes.put(b"/worker", files)
+        self.homes.put(b"/master", {b"etc/shared/a/agent.conf": b"1", b"etc/shared/file": b"1"})
+        self.homes.fs.link(b"/master/etc/shared/held", b"/nowhere")
+        folder = self.homes.fs.openFolder(b"/worker/etc/shared")
+        for name in (b"a", b"held", b"file"):
+            folder.setMode(name, 0o700)
+        self.assertEqual(self.compare().mend, (b"etc/shared/a",))
 
     def test_otherAlgorithm(self) -> None:
         """

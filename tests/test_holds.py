@@ -67,7 +67,7 @@ class HoldsTests(SynchronousTestCase):
         """
         An item that would lose all of two files is held; other items are not.
         """
-        found = self.find({**rules(1, 2), b"etc/lists/a": b""}, {})
+        found = self.find({**rules(1, 2), b"etc/lists/a": b""}, {b"etc/lists/b": b""})
         self.assertEqual(found.paths, frozenset(rules(1, 2)))
         (hold,) = found.all
         self.assertEqual(hold.kind, ITEM)
@@ -76,6 +76,34 @@ class HoldsTests(SynchronousTestCase):
             "etc/rules: the master lacks 2 of 2 files (etc/rules/01.xml, etc/rules/02.xml); "
             "they are kept until that is accepted",
         )
+
+    def test_everythingGone(self) -> None:
+        """
+        A master without any file wipes nobody, however few files an item has.
+        """
+        ours = {**rules(1), b"etc/lists/a": b"", b"etc/client.keys": keys(1)}
+        (hold,) = self.find(ours, {}).all
+        self.assertEqual(frozenset(hold.paths), frozenset(ours))
+        self.assertEqual(
+            hold.text,
+            "the master has no files at all: 3 files (etc/client.keys, etc/lists/a, "
+            "etc/rules/01.xml) are kept until that is accepted",
+        )
+        self.assertEqual(self.find(ours, {}, released=(hold.id,)).all, ())
+        self.assertEqual(self.find(rules(1), {}).all, ())
+
+    def test_linksAreNoFiles(self) -> None:
+        """
+        Links that only the worker has do not count as files that are lost.
+        """
+        homes = TwoHomes()
+        homes.put(b"/worker", rules(1, 2, 3))
+        homes.put(b"/master", rules(1))
+        homes.fs.link(b"/worker/etc/rules/link", b"/elsewhere")
+        compared = homes.compare()
+        self.assertIn(b"etc/rules/link", compared.extra)
+        found = findHolds(compared, homes.snapshot().manifest, homes.manifest(), WAZUH_ITEMS)
+        self.assertEqual(found.all, ())
 
     def test_mostGone(self) -> None:
         """

@@ -20,10 +20,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.test_compare import _homes
 from tests.twohomes import NOW, TwoHomes, drive, manifestOf
 from wazuh_cluster.errors import HostilePath, InstallFailed
-from wazuh_cluster.integrity import Hold, Holds, Outcome, Owner, Plan
+from wazuh_cluster.integrity import Hold, Holds, Item, Items, Outcome, Owner, Plan, mounted
 from wazuh_cluster.integrity.holds import ITEM
 from wazuh_cluster.integrity.prepare import FEW
 from wazuh_cluster.integrity.temporary import isTemporary
+from wazuh_cluster.testing.filesystem import MemoryFile, MemoryFolder
 
 MASTER = {
     b"etc/client.keys": b"001 web1 any key\n002 web2 any key\n",
@@ -373,10 +374,78 @@ class InstallTests(SynchronousTestCase):
         self.fs.failOn("setOwner", errno=errno.EPERM, times=None)
         self.fs.failOn("file.setOwner", errno=errno.EPERM, times=None)
         outcome = self.homes.sync()
-        self.assertEqual(outcome.unmended, (b"etc/rules/same.xml",))
+        folders = (
+            b"etc/decoders",
+            b"etc/lists",
+            b"etc/rules",
+            b"etc/shared",
+            b"etc/shared/default",
+        )
+        gone = (b"etc/shared/gone", b"etc/shared/gone/deep")
+        self.assertEqual(outcome.unmended, (*folders, *gone, b"etc/rules/same.xml"))
         self.assertEqual((outcome.failed, outcome.mended), ({}, ()))
         self.assertEqual(self.homes.files(b"/worker"), MASTER)
         self.homes.sync()
+        self.assertFalse(self.homes.plan())
+
+    def test_folders(self) -> None:
+        """
+        Items' own folders and those below get their mode and owner too, and
+        nothing beside them does; they are durable then.
+        """
+        deep = b"etc/shared/default"
+        self.homes.sync()
+        parent = self.fs.openFolder(b"/worker/etc")
+        parent.setMode(b"rules", 0o755)
+        self.fs.openFolder(b"/worker/etc/shared").setMode(b"default", 0o2700)
+        queue = self.fs.openFolder(b"/worker/queue")
+        queue.setOwner(b"agent-groups", 5, 5)
+        queue.setMode(b"wazuh_cluster", 0o711)
+        self.fs.operations.clear()
+        outcome = self.homes.sync()
+        self.assertEqual(outcome.mended, (b"etc/rules", deep, b"queue/agent-groups"))
+        for path in outcome.mended:
+            status = self.fs.status(b"/worker/" + path)
+            self.assertEqual((self.modeOf(path), status.uid, status.gid), (0o770, 0, 0))
+            self.assertIn(("sync", b"/worker/" + path), self.fs.operations)
+        self.assertEqual(self.modeOf(b"queue/wazuh_cluster"), 0o711)
+        self.assertFalse(self.homes.plan())
+
+    def test_linkedItemsFolder(self) -> None:
+        """
+        The folder to which an item's link leads is the operator's.
+        """
+        self.homes.sync()
+        self.fs.put(b"/elsewhere/local.xml", MASTER[b"etc/rules/local.xml"], mtime=NOW - 1000)
+        self.fs.put(b"/elsewhere/same.xml", MASTER[b"etc/rules/same.xml"], mtime=NOW - 1000)
+        self.fs.openFolder(b"/").setMode(b"elsewhere", 0o711)
+        self.fs.remove(b"/worker/etc/rules")
+        self.fs.link(b"/worker/etc/rules", b"/elsewhere")
+        self.assertFalse(self.homes.plan())
+
+    def test_itemsFolderMode(self) -> None:
+        """
+        An item can say what its folders are like, made or mended.
+        """
+        items = Items([Item(b"etc/threats", mode=0o640, folderMode=0o750)])
+        homes = TwoHomes(items)
+        homes.put(b"/master", {b"etc/threats/deep/er/list": b"1", b"etc/threats/list": b"1"})
+        for made in (True, False):
+            homes.sync()
+            for path in (b"etc/threats", b"etc/threats/deep", b"etc/threats/deep/er"):
+                self.assertEqual(homes.fs.status(b"/worker/" + path).mode & 0o7777, 0o750, made)
+                above, _, name = path.rpartition(b"/")
+                homes.fs.openFolder(b"/worker/" + above).setMode(name, 0o777)
+
+    def test_modeThatIsForgotten(self) -> None:
+        """
+        A file system that takes a mode and forgets it is not asked again and
+        again.
+        """
+        self.homes.sync()
+        self.fs.openFolder(b"/worker/etc").setMode(b"rules", 0o755)
+        self.patch(MemoryFolder, "setMode", lambda *arguments: None)
+        self.assertEqual(self.homes.sync().unmended, (b"etc/rules",))
         self.assertFalse(self.homes.plan())
 
     def test_folderWithStrangers(self) -> None:
@@ -626,6 +695,48 @@ class MountedTests(SynchronousTestCase):
                 {b"etc/client.keys": "cannot replace it: No space left on device"},
             )
             self.assertEqual(homes.fs.get(path), WORKER[b"etc/client.keys"])
+
+    def test_largeInPlace(self) -> None:
+        """
+        A large file in place is never in memory as a whole: what it was stands
+        aside until the new one is there, and is written back if that fails.
+        """
+        path = b"/worker/etc/lists/large"
+        old, new = (bytes([n]) * (mounted.SMALL + 70_000) for n in (1, 2))
+        for fault in (None, "file.write", "file.truncate", "file.sync", "create"):
+            homes = Homes()
+            homes.put(b"/worker", {b"etc/lists/large": old})
+            homes.put(b"/master", {b"etc/lists/large": new})
+            homes.fs.failOn("rename", path, errno=errno.EBUSY, times=None)
+            if fault == "create":
+
+                def refuse() -> None:
+                    name = homes.fs.operations[-1][1].rpartition(b"/")[2]  # noqa: B023
+                    if name.startswith(b".large."):
+                        raise OSError(errno.ENOSPC, "No space left on device")
+
+                homes.fs.before("create", None, refuse, times=None)
+            elif fault is not None:
+                homes.fs.failOn(fault, path, errno=errno.ENOSPC, after=fault == "file.write")
+            largest = 0
+            write = MemoryFile.write
+
+            def writing(file: MemoryFile, data: bytes) -> None:
+                nonlocal largest
+                if file.path == path:
+                    largest = max(largest, len(data))
+                write(file, data)  # noqa: B023
+
+            self.patch(MemoryFile, "write", writing)
+            outcome = homes.sync()
+            self.patch(MemoryFile, "write", write)
+            line = "cannot replace it: No space left on device"
+            failed = {} if fault is None else {b"etc/lists/large": line}
+            self.assertEqual(outcome.failed, failed, fault)
+            self.assertEqual(homes.fs.get(path), new if fault is None else old, fault)
+            self.assertTrue(largest <= 1 << 20, largest)
+            found = homes.fs.listTree(b"/worker")
+            self.assertEqual([p for p in found if isTemporary(p.rpartition(b"/")[2])], [])
 
     def test_readOnlyItem(self) -> None:
         """

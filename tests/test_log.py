@@ -4,8 +4,10 @@ Tests for L{wazuh_cluster.log}, L{wazuh_cluster.logline} and L{wazuh_cluster.log
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
+import shutil
 import stat
 import time
 from calendar import timegm
@@ -15,9 +17,10 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.logger import ILogObserver, Logger, LogLevel
+from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, LogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import provider
 from zope.interface.verify import verifyObject
 
 from wazuh_cluster.errors import HomeError
@@ -196,6 +199,39 @@ class LineTests(LogTestCase):
         for line in others:
             self.assertTrue(line.startswith("DEBUG: [Master] [Main] "))
 
+    def test_otherLogFails(self) -> None:
+        """
+        A disk that refuses another log of the process, such as twistd's, is one
+        line, not one for each event, with no traceback; and again later.
+        """
+        log = self.make(level=LogLevel.debug)
+        log.start()
+
+        @provider(ILogObserver)
+        def full(event: LogEvent) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        @provider(ILogObserver)
+        def broken(event: LogEvent) -> None:
+            raise ValueError("x")
+
+        @provider(ILogObserver)
+        def now(event: LogEvent) -> None:
+            log({**event, "log_time": self.now})
+
+        publisher = LogPublisher(full, now)
+        for _ in range(3):
+            Journal(MAIN, None, publisher).info("hello")
+        said = "WARNING: [Master] [Main] another log of this process cannot be written: "
+        hello = "INFO: [Master] [Main] hello"
+        self.assertEqual(self.lines(), [hello, said + "No space left on device", hello, hello])
+        self.now += 301
+        Journal(MAIN, None, publisher).info("hello")
+        self.assertEqual(self.text().count(said), 2)
+        publisher.addObserver(broken)
+        Journal(MAIN, None, publisher).info("hello")
+        self.assertIn("ValueError: x", self.text())
+
     def test_oldStyleFailure(self) -> None:
         """
         A failure that was logged in the old way is one line too.
@@ -352,6 +388,7 @@ class WritingTests(LogTestCase):
             self.journal.info("{n}", n=number)
         self.assertEqual(len(self.told), 1)
         self.assertIn(f"{self.path} cannot be written: ", self.told[0])
+        self.assertNotIn("Errno", self.told[0])
         self.assertEqual(self.thread.pause, RETRY)
         os.rmdir(self.path)
         self.thread.wake()
@@ -448,6 +485,33 @@ class WritingTests(LogTestCase):
         self.now += 1
         self.journal.info("three")
         self.assertEqual(self.messages(), ["three"])
+
+    def test_folderGone(self) -> None:
+        """
+        When the home was emptied, the log's folder is made again, as the home's
+        owner has it; a home that is gone is not.
+        """
+        home = self.mktemp()
+        self.path = os.path.join(home, "logs", "cluster.log")
+        os.makedirs(os.path.dirname(self.path))
+        log = self.make()
+        log.start()
+        journal = self.journalOf(log)
+        journal.info("one")
+        shutil.rmtree(os.path.dirname(self.path))
+        self.now += 2
+        journal.info("two")
+        self.assertTrue(self.text().endswith(" two\n"))
+        self.assertEqual(self.mode(os.path.dirname(self.path)), 0o770)
+        self.assertEqual(self.told, [])
+        shutil.rmtree(home)
+        self.now += 2
+        journal.info("three")
+        self.assertFalse(os.path.exists(home))
+        self.assertEqual(len(self.told), 1)
+        os.makedirs(home)
+        self.thread.wake()
+        self.assertTrue(self.text().endswith(" three\n"))
 
     def test_reopen(self) -> None:
         """

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import struct
 from collections.abc import Callable
 
 from hypothesis import given, settings
@@ -45,13 +46,16 @@ _paths = _names.map(lambda name: b"etc/rules/" + name).filter(
 )
 
 
-def wantsOf(*paths: bytes, offset: int = 0) -> Wants:
+def wantsOf(*paths: bytes, offset: int = 0, size: int | Callable[[bytes], int] = 100) -> Wants:
     """
     Wants for these paths, which are sorted.
+
+    @param size: of all contents, or of that at a path.
     """
     writer = WantsWriter()
     for path in sorted(paths):
-        writer.add(Want(path, hashlib.md5(path).digest(), offset))
+        wanted = size if isinstance(size, int) else size(path)
+        writer.add(Want(path, hashlib.md5(path).digest(), wanted, offset))
     return writer.finish()
 
 
@@ -99,15 +103,21 @@ class WantsTests(SynchronousTestCase):
 
     @settings(deadline=None, max_examples=40)
     @given(
-        st.lists(st.tuples(_paths, st.integers(0, 2**64 - 1)), unique_by=lambda each: each[0]),
+        st.lists(
+            st.tuples(_paths, st.integers(0, 2**62), st.integers(0, 2**62)),
+            unique_by=lambda each: each[0],
+        ),
         st.integers(1, 300),
     )
-    def test_roundTrip(self, given: list[tuple[bytes, int]], size: int) -> None:
+    def test_roundTrip(self, given: list[tuple[bytes, int, int]], size: int) -> None:
         """
         What was written is read, whatever the pieces in which it comes.
         """
         writer = WantsWriter()
-        expected = [Want(path, hashlib.md5(path).digest(), n) for path, n in sorted(given)]
+        expected = [
+            Want(path, hashlib.md5(path).digest(), have + lack, have)
+            for path, have, lack in sorted(given)
+        ]
         for want in expected:
             writer.add(want)
         wants = writer.finish()
@@ -136,12 +146,25 @@ class WantsTests(SynchronousTestCase):
         A path that comes twice, or too late, is refused on both ends.
         """
         writer = WantsWriter()
-        writer.add(Want(b"etc/rules/b", b"d" * 16))
-        self.assertRaises(ValueError, writer.add, Want(b"etc/rules/b", b"d" * 16))
-        self.assertRaises(ValueError, writer.add, Want(b"etc/rules/c", b"d" * 32))
+        writer.add(Want(b"etc/rules/b", b"d" * 16, 1))
+        self.assertRaises(ValueError, writer.add, Want(b"etc/rules/b", b"d" * 16, 1))
+        self.assertRaises(ValueError, writer.add, Want(b"etc/rules/c", b"d" * 32, 1))
         encoded = wantsOf(b"etc/rules/a", b"etc/rules/b").encoded
         swapped = encoded.replace(b"rules/b", b"rules/a")
         self.assertRaises(MalformedStream, self.decode, swapped)
+
+    def test_extent(self) -> None:
+        """
+        More bytes than there are to be, there already, and a size that no file
+        has are refused on both ends.
+        """
+        encoded = wantsOf(b"etc/rules/a", offset=7, size=7).encoded
+        self.assertEqual([(w.offset, w.size) for w in self.decode(encoded)], [(7, 7)])
+        for offset, size in ((8, 7), (0, 2**63), (2**64 - 1, 2**64 - 1)):
+            self.assertRaises(ValueError, wantsOf, b"etc/rules/a", offset=offset, size=size)
+            extent = struct.pack("!QQ", offset, size)
+            damaged = encoded.replace(struct.pack("!QQ", 7, 7), extent)
+            self.assertRaises(MalformedStream, self.decode, damaged)
 
     def test_hostilePath(self) -> None:
         """
@@ -187,6 +210,19 @@ class PackTests(SynchronousTestCase):
     def put(self, name: bytes, content: bytes) -> bytes:
         self.fs.put(HOME + b"/etc/rules/" + name, content)
         return b"etc/rules/" + name
+
+    def wants(self, *paths: bytes, offset: int = 0) -> Wants:
+        """
+        Wants for what is there now, whole.
+        """
+
+        def size(path: bytes) -> int:
+            try:
+                return len(self.fs.get(HOME + b"/" + path))
+            except OSError:
+                return offset
+
+        return wantsOf(*paths, offset=offset, size=size)
 
     def source(self, wants: Wants) -> PackSource:
         folders = Folders(self.fs, HOME, WAZUH_ITEMS)
@@ -234,7 +270,7 @@ class PackTests(SynchronousTestCase):
         self.setUp()
         files = {name: b"xyz" + name + bytes(range(250)) * (n // 250) for name, n in sizes.items()}
         paths = [self.put(name, content) for name, content in files.items()]
-        log = self.unpack(self.pack(wantsOf(*paths, offset=offset), readSize), feedSize)
+        log = self.unpack(self.pack(self.wants(*paths, offset=offset), readSize), feedSize)
         expected = [
             (n, offset, files[name][offset:], Sent.OK, "") for n, name in enumerate(sorted(files))
         ]
@@ -247,7 +283,7 @@ class PackTests(SynchronousTestCase):
         """
         content = bytes(range(256)) * 20000
         path = self.put(b"large", content)
-        log = self.unpack(self.pack(wantsOf(path), 50000), 30000)
+        log = self.unpack(self.pack(self.wants(path), 50000), 30000)
         self.assertEqual(log.files[0][2], content)
         self.assertTrue(log.largest <= 30000, log.largest)
 
@@ -257,7 +293,7 @@ class PackTests(SynchronousTestCase):
         it fits the chunks in which it travels.
         """
         paths = [self.put(b"%03d" % n, bytes(n * 37)) for n in range(200)]
-        source = self.source(wantsOf(*paths, self.put(b"large", bytes(600_000))))
+        source = self.source(self.wants(*paths, self.put(b"large", bytes(600_000))))
         lengths = []
         while part := source.read(65_000):
             lengths.append(len(part))
@@ -269,7 +305,7 @@ class PackTests(SynchronousTestCase):
         A file that is gone spoils only itself.
         """
         kept = self.put(b"kept", b"content")
-        log = self.unpack(self.pack(wantsOf(kept, b"etc/rules/gone", b"etc/shared/g/gone")))
+        log = self.unpack(self.pack(self.wants(kept, b"etc/rules/gone", b"etc/shared/g/gone")))
         self.assertEqual([each[3] for each in log.files], [Sent.VANISHED, Sent.OK, Sent.VANISHED])
         self.assertEqual(log.files[0][4], "cannot open it: No such file or directory")
 
@@ -280,7 +316,7 @@ class PackTests(SynchronousTestCase):
         first, second = self.put(b"a", b"1"), self.put(b"b", b"22")
         self.fs.failOn("openRead", HOME + b"/" + first, errno=errno.EACCES)
         self.fs.failOn("file.read", HOME + b"/" + second, errno=errno.EIO)
-        log = self.unpack(self.pack(wantsOf(first, second)))
+        log = self.unpack(self.pack(self.wants(first, second)))
         self.assertEqual(
             [each[3:] for each in log.files],
             [
@@ -292,7 +328,7 @@ class PackTests(SynchronousTestCase):
     def changing(self, change: Callable[[bytes], None]) -> Sent:
         content = b"x" * 100_000
         path = HOME + b"/" + self.put(b"a", content)
-        source = self.source(wantsOf(b"etc/rules/a"))
+        source = self.source(self.wants(b"etc/rules/a"))
         parts = [source.read(10_000)]
         self.clock.advance(1)
         change(path)
@@ -303,20 +339,38 @@ class PackTests(SynchronousTestCase):
     def test_changed(self) -> None:
         """
         A file that grows, shrinks or is written while it is sent is reported,
-        and no more is sent than it had in the beginning.
+        and no more is sent than was wanted.
         """
         self.assertEqual(self.changing(lambda path: self.fs.put(path, b"y")), Sent.CHANGED)
         self.assertEqual(self.changing(lambda path: self.fs.put(path, b"y" * 100000)), Sent.CHANGED)
         self.assertEqual(self.changing(lambda path: self.fs.put(path, b"x" * 999999)), Sent.CHANGED)
         self.assertEqual(self.changing(lambda path: None), Sent.OK)
 
-    def test_shorterThanOffset(self) -> None:
+    def test_grown(self) -> None:
         """
-        A file that has become shorter than the offset is reported.
+        Of a file that was appended to since, as much is sent as was wanted: it
+        is still that content.
         """
-        path = self.put(b"a", b"123")
-        log = self.unpack(self.pack(wantsOf(path, offset=4)))
-        self.assertEqual(log.files, [(0, 4, b"", Sent.CHANGED, "it changed while it was sent")])
+        wants = self.wants(self.put(b"list", b"key:value\n" * 3))
+        self.fs.put(HOME + b"/etc/rules/list", b"key:value\n" * 200_000)
+        stream = self.pack(wants)
+        self.assertEqual(
+            self.unpack(stream).files,
+            [(0, 0, b"key:value\n" * 3, Sent.CHANGED, "it changed while it was sent")],
+        )
+        self.assertTrue(len(stream) < 200, len(stream))
+
+    def test_shrunk(self) -> None:
+        """
+        A file that is shorter than what was wanted is not sent.
+        """
+        path = self.put(b"a", b"x" * 1000)
+        for wants in (self.wants(path), self.wants(path, offset=500)):
+            self.fs.put(HOME + b"/" + path, b"x" * 999)
+            ((_, _, content, status, reason),) = self.unpack(self.pack(wants)).files
+            self.assertEqual((b"", Sent.CHANGED), (content, status))
+            self.assertEqual(reason, "it has become shorter")
+            self.fs.put(HOME + b"/" + path, b"x" * 1000)
 
     def test_links(self) -> None:
         """
@@ -332,7 +386,7 @@ class PackTests(SynchronousTestCase):
         self.fs.link(HOME + b"/etc/rules/own", b"../ossec.conf")
         self.fs.link(HOME + b"/etc/rules/folder", b"/elsewhere")
         paths = [b"etc/rules/" + name for name in (b"in", b"out", b"own", b"folder/x")]
-        stream = self.pack(wantsOf(*paths))
+        stream = self.pack(self.wants(*paths))
         self.assertNotIn(b"secret", stream)
         statuses = [(each[2], each[3]) for each in self.unpack(stream).files]
         self.assertEqual(
@@ -349,7 +403,7 @@ class PackTests(SynchronousTestCase):
         """
         One read opens a limited number of files, however little it finds.
         """
-        source = self.source(wantsOf(*(b"etc/rules/%04d" % n for n in range(2000))))
+        source = self.source(self.wants(*(b"etc/rules/%04d" % n for n in range(2000))))
         before = len(self.fs.operations)
         self.assertTrue(source.read(1 << 20))
         self.assertTrue(len(self.fs.operations) - before < 300)
@@ -359,7 +413,7 @@ class PackTests(SynchronousTestCase):
         Closing a source closes the file under way, and nothing more is read.
         """
         self.put(b"a", b"x" * 100_000)
-        source = self.source(wantsOf(b"etc/rules/a"))
+        source = self.source(self.wants(b"etc/rules/a"))
         self.assertTrue(source.read(5000))
         source.close()
         source.close()
@@ -396,7 +450,7 @@ class PackTests(SynchronousTestCase):
         Damaged bytes end in L{MalformedStream} or pass; nothing else happens.
         """
         self.setUp()
-        stream = self.pack(wantsOf(self.put(b"a", b"x" * 50), self.put(b"b", b"y" * 50)))
+        stream = self.pack(self.wants(self.put(b"a", b"x" * 50), self.put(b"b", b"y" * 50)))
         damaged = stream[:start] + garbage + stream[start + len(garbage) :]
         with contextlib.suppress(MalformedStream):
             self.unpack(damaged, size)

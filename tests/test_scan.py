@@ -22,6 +22,7 @@ from wazuh_cluster.integrity.items import WAZUH_ITEMS, Item, Items
 from wazuh_cluster.integrity.manifest import Manifest
 from wazuh_cluster.integrity.manifestdecoder import ManifestDecoder
 from wazuh_cluster.integrity.scan import LINK, NO_FOLDER, SPECIAL, UNREADABLE, Snapshot, scan
+from wazuh_cluster.integrity.snapshot import FolderKind
 from wazuh_cluster.interfaces import IFileSystem, Slices
 from wazuh_cluster.model import FileEntry
 from wazuh_cluster.testing.filesystem import MemoryFileSystem
@@ -162,6 +163,27 @@ class WhatIsCarriedTests(ScanTestCase):
         self.assertEqual(
             self.scan().folders, [b"etc/shared/a", b"etc/shared/a/b", b"etc/shared/empty"]
         )
+
+    def test_folderKinds(self) -> None:
+        """
+        Folders are known by what they are like: the items' own too, but not
+        where those are links, and folders that cannot be opened.
+        """
+        self.put(b"etc/shared/a/b/file")
+        self.put(b"etc/shared/c/file")
+        self.fileSystem.openFolder(HOME + b"/etc/shared").setMode(b"c", 0o700)
+        self.fileSystem.makeFolders(b"/elsewhere")
+        self.fileSystem.link(HOME + b"/etc/rules", b"/elsewhere")
+        self.fileSystem.failOn("openFolder", HOME + b"/etc/shared/c", errno=errno.EACCES)
+        kinds = self.scan().folderKinds
+        self.assertEqual(
+            kinds[FolderKind(0o770, 0o700, 0, 0)],
+            [b"etc/shared/c"],
+        )
+        found = sorted(path for paths in kinds.values() for path in paths)
+        self.assertNotIn(b"etc/rules", found)
+        for path in (b"etc/shared", b"etc/shared/a", b"etc/shared/a/b"):
+            self.assertIn(path, found)
 
     def test_columns(self) -> None:
         """

@@ -25,6 +25,7 @@ interval = 2.5
 [item extra rules]
 path = etc/extra rules/
 mode = 0640
+folder-mode = 0750
 recursive = no
 names = *.xml, *.json
 restart = yes
@@ -92,6 +93,7 @@ class ReadSettingsTests(SynchronousTestCase):
                 Item(
                     b"etc/extra rules",
                     mode=0o640,
+                    folderMode=0o750,
                     recursive=False,
                     names=(b"*.xml", b"*.json"),
                     restart=True,
@@ -211,6 +213,8 @@ class ReadSettingsTests(SynchronousTestCase):
             ("follow", "folders = /", "absolute paths"),
             ("item a", "path = etc/a\nmode = 0662", "lets everybody write"),
             ("item a", "path = etc/a\nmode = rw", "octal"),
+            ("item a", "path = etc/a\nfolderMode = 0660", "use 0770 or 0750"),
+            ("item a", "path = etc/a\nfolderMode = 0772", "lets everybody write"),
             ("item a", "path = etc/a\nnames = a/b", "patterns"),
             ("item a", "path = etc/a\nrecursive = true", "'yes' nor 'no'"),
         ]:

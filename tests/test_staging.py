@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from tests.twohomes import NOW, drive, manifestOf
+from tests.twohomes import NOW, TwoHomes, drive, manifestOf
 from wazuh_cluster.errors import InstallFailed, MalformedStream
 from wazuh_cluster.integrity import (
     WAZUH_ITEMS,
@@ -205,13 +205,19 @@ class StagingTests(SynchronousTestCase):
 
     def test_statuses(self) -> None:
         """
-        A file that vanished or cannot be read on the master is reported so.
+        A file that vanished or cannot be read on the master is reported so;
+        what came of it before need not come again.
         """
         receiver = self.receive(status=Sent.VANISHED)
         self.assertEqual(receiver.failures, {A: "it vanished from the master"})
-        receiver = self.receive(b"the", status=Sent.UNREADABLE)
+        self.assertEqual(self.wanted(), [(A, 0), (B, 0)])
+        receiver = self.receive(b"the first", status=Sent.UNREADABLE)
         self.assertEqual(receiver.failures, {A: "the master cannot read it: Input/output error"})
-        self.assertEqual(self.fs.listTree(b"/staging"), [])
+        self.assertEqual(self.wanted(), [(A, 9), (B, 0)])
+        self.receive(status=Sent.VANISHED, offset=9)
+        self.assertEqual(self.wanted(), [(A, 9), (B, 0)])
+        self.receive(b" file", offset=9)
+        self.assertTrue(self.staging.has(self.manifest.digest(0)))
 
     def test_changedButRight(self) -> None:
         """
@@ -220,6 +226,29 @@ class StagingTests(SynchronousTestCase):
         """
         receiver = self.receive(FILES[A], status=Sent.CHANGED)
         self.assertEqual((receiver.failures, receiver.files), ({}, 1))
+
+    def test_quota(self) -> None:
+        """
+        A disk that refuses a file for which it says that it has room is not
+        taken for full.
+        """
+        self.fs.failOn("file.write", errno=errno.EDQUOT)
+        receiver = self.receive(FILES[A])
+        self.assertEqual(receiver.noRoom, {self.manifest.digest(0): False})
+
+    def test_grown(self) -> None:
+        """
+        A list that was appended to since the manifest was made comes as it was
+        then, and no byte more travels.
+        """
+        homes = TwoHomes()
+        homes.put(b"/master", {b"etc/lists/l": b"a:1\n"})
+        plan = homes.plan()
+        homes.put(b"/master", {b"etc/lists/l": b"a:1\n" * 50_000})
+        staging = homes.worker.openStaging()
+        homes.fetch(plan, staging)
+        self.assertEqual((homes.failures, homes.received), ({}, 4))
+        self.assertEqual(staging.content(plan.manifest.digest(0)), b"a:1\n")
 
     def cut(self) -> None:
         """
@@ -368,8 +397,10 @@ class StagingTests(SynchronousTestCase):
         for pieces in ([FILES[A]], [FILES[A][:3], FILES[A][3:]]):
             self.fs.free = 5
             receiver = self.receive(*pieces)
-            self.assertEqual(receiver.failures, {A: "cannot stage it: No space left on device"})
+            line = "cannot stage it: No space left on device; it is tried again within a minute"
+            self.assertEqual(receiver.failures, {A: line})
             self.assertEqual((receiver.files, self.fs.listTree(b"/staging")), (0, []))
+            self.assertEqual(receiver.noRoom, {self.manifest.digest(0): True})
         self.fs.free = None
         self.receive(FILES[A])
         self.assertTrue(self.staging.has(self.manifest.digest(0)))

@@ -117,6 +117,48 @@ class DirectoryStateTests(StateContractMixin, SynchronousTestCase):
         self.assertEqual(state.load("home-id"), b"new")
         self.assertEqual(self.fileSystem.listTree(FOLDER), [b"home-id"])
 
+    def test_refusalNamesTheFile(self) -> None:
+        """
+        What the system refuses names the state's whole path, whichever call it
+        was that failed.
+        """
+        for operation in ("openFolder", "unlink", "create", "file.write", "rename", "sync"):
+            state = self.makeState()
+            state.save("home-id", b"old")
+            self.fileSystem.failOn(operation, errno=errno.EIO)
+            error = self.assertRaises(OSError, state.save, "home-id", b"new")
+            self.assertEqual(error.filename, "/home/queue/wazuh_cluster/home-id")
+            self.assertEqual(error.errno, errno.EIO)
+
+    def test_leftOverByTheDisk(self) -> None:
+        """
+        Where the disk took neither the new content nor its removal, the next
+        use of any state takes it away.
+        """
+        for use in (lambda s: s.load("other"), lambda s: s.save("other", b"x")):
+            state = self.makeState()
+            state.save("home-id", b"old")
+            self.fileSystem.failOn("file.write", errno=errno.EIO)
+            self.fileSystem.failOn("unlink", FOLDER + b"/.home-id.tmp", errno.EIO, times=1, after=1)
+            self.assertRaises(OSError, state.save, "home-id", b"new")
+            self.assertIn(b".home-id.tmp", self.fileSystem.listTree(FOLDER))
+            use(state)
+            self.assertNotIn(b".home-id.tmp", self.fileSystem.listTree(FOLDER))
+            self.assertEqual(state.load("home-id"), b"old")
+
+    def test_sweeps(self) -> None:
+        """
+        A node takes away what the process before it left of any state, and
+        nothing else; whoever is not the node leaves it.
+        """
+        self.makeState()
+        for name in (b".manifest.tmp", b".hidden", b"x.tmp", b"..tmp"):
+            self.fileSystem.put(FOLDER + b"/" + name, b"half")
+        DirectoryState(self.fileSystem, FOLDER).load("home-id")
+        self.assertIn(b".manifest.tmp", self.fileSystem.listTree(FOLDER))
+        DirectoryState(self.fileSystem, FOLDER, sweeps=True).load("home-id")
+        self.assertEqual(self.fileSystem.listTree(FOLDER), [b"..tmp", b".hidden", b"x.tmp"])
+
     def test_unreadable(self) -> None:
         """
         A file that cannot be read is not taken for a missing one: the error

@@ -12,6 +12,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from tests.clustercase import NOW, ClusterCase, FilledCase, Story, modeOf, mtimeOf
+from tests.memorycase import HOME, MemoryCase
 from wazuh_cluster.errors import InstallFailed
 from wazuh_cluster.integrity import DirectoryTree
 from wazuh_cluster.interfaces import IRunner, Slices
@@ -377,6 +378,44 @@ class SyncTests(FilledCase):
         self.write(self.home, "etc/lists/new", b"n:1")
         self.pass_(8.5)
         self.assertEqual(2, self.number(again))
+
+
+class NamesTests(MemoryCase):
+    """
+    Whoever looks closely sees which files an installation changed.
+    """
+
+    def test_names(self) -> None:
+        """
+        At debug level the first twenty are named, with what was done to them.
+        """
+        self.fill()
+        self.startMaster()
+        self.startWorker()
+        self.lines.clear()
+        self.put("master", "etc/rules/r0.xml", b"<group>new</group>", 5)
+        self.put("master", "etc/rules/r1.xml", b"<group>1</group>", 5)
+        self.remove("master", "etc/rules/r2.xml")
+        self.disks["worker"].openFolder(HOME + b"/etc/lists").setMode(b"deep", 0o700)
+        self.put("master", "etc/lists/new", b"1", 5)
+        self.pass_(9)
+        done = [line for line in self.lines if line.startswith("etc/")]
+        self.assertEqual(
+            [
+                "etc/lists/new: created.",
+                "etc/rules/r0.xml: updated.",
+                "etc/rules/r2.xml: deleted.",
+                "etc/rules/r1.xml: its time was mended.",
+                "etc/lists/deep: its mode or owner was mended.",
+            ],
+            done,
+        )
+        self.lines.clear()
+        for n in range(30):
+            self.put("master", f"etc/decoders/d{n}.xml", b"<decoder/>", 5)
+        self.pass_(9)
+        self.assertEqual(20, sum("created." in line for line in self.lines))
+        self.assertIn("And 10 more files.", self.lines)
 
 
 OURS = "wazuh_cluster."

@@ -204,6 +204,35 @@ class TapTests(SynchronousTestCase):
             self.assertFalse(pidFile.exists())
             options.lock.release()
 
+    def test_stalePidFileStays(self) -> None:
+        """
+        Where that cannot be removed, one line says so; twistd would show a
+        traceback.
+        """
+        home = self.home()
+        where = home.preauthChild("var/run/wazuh-cluster.pid")
+        where.makedirs()
+        refusal = str(self.assertRaises(SystemExit, self.parse, "--home", home.path))
+        self.assertIn(f"{where.path}: what an earlier node left cannot be removed (", refusal)
+
+    def test_pidFileCannotBeWritten(self) -> None:
+        """
+        Where twistd could not keep its process id, one line says so before it
+        tries; where it can, nothing is left of the trial.
+        """
+        home = self.home()
+        where = home.preauthChild("no/such/pid").path
+        _, options = self.parse("--home", home.path, twistd=("--pidfile", where))
+        refusal = str(self.assertRaises(SystemExit, makeService, options))
+        self.assertEqual(
+            f"{where}: the process id cannot be kept (No such file or directory): make room, or "
+            "give twistd another --pidfile",
+            refusal,
+        )
+        options.lock.release()
+        self.node("--home", home.path)
+        self.assertEqual(["wazuh-cluster.lock"], home.preauthChild("var/run").listdir())
+
     def test_oneNodePerHome(self) -> None:
         """
         While a node runs in a home, another is refused, and its pid file

@@ -4,10 +4,12 @@ Tests for L{wazuh_cluster.threads} and for the runners of L{wazuh_cluster.testin
 
 from __future__ import annotations
 
+import errno
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Event
@@ -24,7 +26,7 @@ from wazuh_cluster.interfaces import IRunner, Slices
 from wazuh_cluster.journal import Journal
 from wazuh_cluster.testing.runner import ClockRunner, ImmediateRunner
 from wazuh_cluster.testing.runnercontract import InterruptContract, RunnerContract, Works
-from wazuh_cluster.threads import ThreadRunner, startDaemon
+from wazuh_cluster.threads import LOOK_INTERVAL, ThreadRunner, startDaemon
 
 
 class ThreadClock(Clock):
@@ -312,9 +314,44 @@ class ThreadRunnerTests(InterruptContract, SynchronousTestCase):
         later = runner.run(Works().make("b"))
         hang.letGo.set()
         self.assertEqual(self.ended(later), "b")
+        self.clock.advance(LOOK_INTERVAL)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(self.threads(), 1)
         self.assertEqual(self.events, [])
+
+    def test_diskDoesNotAnswer(self) -> None:
+        """
+        Work that waits for its disk is said once, and that it goes on; work
+        that goes on slowly is not said.
+        """
+        runner = self.makeRunner()
+        hang = self.hang()
+        waiting = runner.run(hang.work())
+        self.until(hang.begun.is_set)
+        self.clock.pump([LOOK_INTERVAL] * 2)
+        self.assertEqual(self.events, [f"{self.id()}: the disk has not answered for 20 s"])
+        self.clock.pump([LOOK_INTERVAL] * 7)
+        self.assertEqual(len(self.events), 1)
+        hang.letGo.set()
+        self.assertIsNone(self.ended(waiting))
+        self.clock.advance(LOOK_INTERVAL)
+        self.assertEqual(self.events[1:], [f"{self.id()}: the disk answers again"])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+        slices = [self.hang() for _ in range(6)]
+
+        def slow() -> Slices[None]:
+            for each in slices:
+                yield from each.work()
+
+        working = runner.run(slow())
+        for each in slices:
+            self.until(each.begun.is_set)
+            self.clock.advance(LOOK_INTERVAL)
+            self.assertFalse(each.closed.is_set())
+            each.letGo.set()
+        self.ended(working)
+        self.assertEqual(len(self.events), 2)
 
     def test_tooManyHang(self) -> None:
         """
@@ -383,7 +420,7 @@ class ThreadRunnerTests(InterruptContract, SynchronousTestCase):
 
         class Gone(Clock):
             def callFromThread(self, function: Callable[..., Any], /, *args: Any) -> None:
-                raise OSError("Bad file descriptor")
+                raise OSError(errno.EBADF, "Bad file descriptor")
 
         noise: list[Exception] = []
 
@@ -402,6 +439,27 @@ class ThreadRunnerTests(InterruptContract, SynchronousTestCase):
         self.until(lambda: self.threads() == 0)
         self.assertEqual(noise, [])
         self.assertEqual(works.log, ["a begins", "a closed"])
+
+    def test_reactorNotWoken(self) -> None:
+        """
+        A work that ends when the byte that wakes the reactor up cannot be
+        written is not lost, nor is the thread; waking is tried again, which
+        calls nothing twice.
+        """
+        tries = count(1)
+
+        class Asleep(ThreadClock):
+            def callFromThread(self, function: Callable[..., Any], /, *args: Any) -> None:
+                super().callFromThread(function, *args)
+                if next(tries) % 3:
+                    raise OSError(errno.EIO, "Input/output error")
+
+        self.clock = Asleep()
+        runner = self.makeRunner()
+        for name in ("a", "b"):
+            self.assertEqual(self.ended(runner.run(Works().make(name))), name)
+        self.assertEqual(self.threads(), 1)
+        self.assertEqual(next(tries), 7)
 
     def test_stopWhileHanging(self) -> None:
         """

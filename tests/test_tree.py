@@ -156,7 +156,7 @@ class TreeTests(SynchronousTestCase):
         os.symlink("../own.key", os.path.join(path, "etc/rules/link"))
         own = os.path.join(path, "etc/own.key")
         writer = WantsWriter()
-        writer.add(Want(b"etc/rules/link", hashlib.md5(b"secret").digest()))
+        writer.add(Want(b"etc/rules/link", hashlib.md5(b"secret").digest(), 6))
         wants = writer.finish()
         for private, carried in (((), True), ((own,), False)):
             tree = DirectoryTree(path, private=private)
@@ -222,6 +222,7 @@ class TreeTests(SynchronousTestCase):
         home = self.home("home", {"etc/rules/r": b"", "etc/rules/s": b""})
         os.chmod(os.path.join(home, "etc/rules/r"), 0o600)
         os.chmod(os.path.join(home, "etc/rules/s"), 0o660)
+        os.chmod(os.path.join(home, "etc/rules"), 0o770)
         tree = DirectoryTree(home)
         self.assertEqual(drive(tree.findMends(drive(tree.scan()))), (b"etc/rules/r",))
 
@@ -381,7 +382,8 @@ class TemporaryTests(SynchronousTestCase):
 
     def test_sweepUnreadable(self) -> None:
         """
-        A folder that cannot be read does not keep the others from being swept.
+        A folder that cannot be read does not keep the others from being swept,
+        but is not passed over in silence.
         """
         items = Items([Item(b"a"), Item(b"b")])
         fs = MemoryFileSystem(Clock())
@@ -389,4 +391,9 @@ class TemporaryTests(SynchronousTestCase):
         fs.put(b"/home/a/" + name, b"")
         fs.put(b"/home/b/" + name, b"")
         fs.failOn("names", b"/home/a", errno=errno.EACCES)
+        error = self.assertRaises(OSError, drive, sweepTemporary(fs, b"/home", items))
+        self.assertEqual(error.errno, errno.EACCES)
+        self.assertEqual(fs.listTree(b"/home/b"), [])
+        fs.failOn("unlink", errno=errno.EIO)
+        self.assertRaises(OSError, drive, sweepTemporary(fs, b"/home", items))
         self.assertEqual(drive(sweepTemporary(fs, b"/home", items)), 1)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import signal
+import time
 from typing import Any, NoReturn
 
 from twisted.application.service import IService, MultiService
@@ -33,6 +34,7 @@ from wazuh_cluster.journal import MAIN, Journal
 from wazuh_cluster.log import ClusterLog
 from wazuh_cluster.periodic import Periodic
 from wazuh_cluster.renewal import Renewal
+from wazuh_cluster.threads import callReactor
 
 
 def quietLog(path: str) -> ILogObserver:
@@ -104,6 +106,10 @@ class NodeService(MultiService):
         """
         Open the private key and the port.
         """
+        # Twisted counts by the time of day. Somebody who sets a clock back by
+        # an hour would stop every thread of a node for that hour, and setting
+        # it forward would look as if all peers had been silent.
+        self._reactor.seconds = time.monotonic
         globalLogPublisher.addObserver(self._log)
         for warning in self._config.warnings:
             self._journal.warn("{warning}", warning=warning)
@@ -135,7 +141,7 @@ class NodeService(MultiService):
             )
         signal.signal(
             signal.SIGHUP,
-            lambda *_: self._reactor.callFromThread(self._hangUp),
+            lambda *_: callReactor(self._reactor, self._hangUp),
         )
         try:
             super().startService()

@@ -21,7 +21,9 @@ def stateOf(tree: ITree) -> IState:
     Where a node keeps its state: C{queue/wazuh_cluster} below its tree.
     """
     return DirectoryState(
-        RealFileSystem(), os.path.join(os.fsencode(tree.path), b"queue", b"wazuh_cluster")
+        RealFileSystem(),
+        os.path.join(os.fsencode(tree.path), b"queue", b"wazuh_cluster"),
+        sweeps=True,
     )
 
 

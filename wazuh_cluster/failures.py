@@ -78,9 +78,17 @@ def oneLine(failure: Failure) -> str:
     if isinstance(error, ClusterError) and text:
         return text
     if isinstance(error, OSError) and error.strerror:
-        # Calls on an open folder name its descriptor, which tells nobody anything.
-        if isinstance(error.filename, (str, bytes)):
-            return f"{os.fsdecode(error.filename)}: {error.strerror}"
-        return error.strerror
+        return said(error)
     kind = type(error).__name__
     return f"{kind}: {text}" if text else kind
+
+
+def said(error: OSError) -> str:
+    """
+    What the system refused, for people.
+    """
+    text = error.strerror or str(error)
+    # Calls on an open folder name its descriptor, which tells nobody anything.
+    if isinstance(error.filename, (str, bytes)):
+        return f"{os.fsdecode(error.filename)}: {text}"
+    return text

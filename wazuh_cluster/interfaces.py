@@ -94,6 +94,8 @@ class IFolder(Interface):
     """
 
     device = Attribute("The number of the file system on which it is, an int.")
+    inode = Attribute("Its number there, an int.")
+    room = Attribute("How many bytes its file system still takes, as far as that tells, an int.")
     owner = Attribute("The folder's own user and group, two numbers.")
 
     def entries() -> list[tuple[bytes, FileStat]]:
@@ -383,6 +385,8 @@ class ITree(Interface):
         """
         Remove this package's temporary files left beside targets by a process
         that died, and return how many there were.
+
+        @raise OSError: if the system refused any of it. The rest was done.
         """
 
 

@@ -239,10 +239,11 @@ class ClusterLog:
                 self._file.close()
             self._file.write(self._taken)
         except (OSError, ValueError) as error:
-            self._why = f"the log could not be written: {error}"
+            why = getattr(error, "strerror", None) or str(error)
+            self._why = f"the log could not be written: {why}"
             if not self._failing:
                 self._failing = True
-                self._say(f"{self.path} cannot be written: {error}")
+                self._say(f"{self.path} cannot be written: {why}")
             return RETRY
         self._failing = False
         with self._lock:

@@ -12,6 +12,7 @@ import stat
 import time
 from collections import deque
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from gzip import GzipFile
 from itertools import count
 from typing import BinaryIO
@@ -25,6 +26,7 @@ _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _BLOCK = 256 * 1024
 _FILE_MODE = 0o640
 _FOLDER_MODE = 0o750
+_OWN_FOLDER_MODE = 0o770
 _SAFELY = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
@@ -151,7 +153,13 @@ class LogFile:
         self._day = day
 
     def _open(self) -> None:
-        file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _SAFELY, _FILE_MODE)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | _SAFELY
+        try:
+            file = os.open(self.path, flags, _FILE_MODE)
+        except FileNotFoundError:
+            # Somebody emptied the home, perhaps.
+            _makeOwnFolder(os.path.dirname(self.path))
+            file = os.open(self.path, flags, _FILE_MODE)
         try:
             status = os.fstat(file)
             if not stat.S_ISREG(status.st_mode):
@@ -264,6 +272,17 @@ def _makeFolder(path: str) -> None:
     except FileExistsError:
         return
     os.chmod(path, _FOLDER_MODE)
+
+
+def _makeOwnFolder(path: str) -> None:
+    """
+    Make the folder of a log as it was, if there is still that in which it was.
+    """
+    above = os.stat(os.path.dirname(path))
+    os.mkdir(path, 0o700)
+    with suppress(PermissionError):
+        os.chown(path, above.st_uid, above.st_gid)
+    os.chmod(path, _OWN_FOLDER_MODE)
 
 
 def _syncFolder(path: str) -> None:

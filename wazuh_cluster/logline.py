@@ -13,10 +13,15 @@ from twisted.python.failure import Failure
 
 from wazuh_cluster.errors import ClusterError
 from wazuh_cluster.escape import escape
+from wazuh_cluster.failures import said
 from wazuh_cluster.journal import MAIN, NAMESPACE
 
 #: The most bytes in a line, with its end.
 MAX_LINE = 8192
+
+#: How often it is said that another log of the process cannot be written, in
+#: seconds.
+REMIND_AFTER = 300.0
 
 LocalTime = Callable[[float], time.struct_time]
 
@@ -28,6 +33,8 @@ _NAMES = {
     LogLevel.critical: "CRITICAL",
 }
 
+# Who says that an observer raised an exception.
+_OBSERVERS = "twisted.logger._observer"
 _CUT = " [cut]"
 
 
@@ -60,6 +67,8 @@ class LineFormat:
         self.level = level
         self._localTime = localTime
         self._secrets: list[str] = []
+        # What another log failed of, and when that was said.
+        self._otherLog = ("", 0.0)
 
     def hide(self, secret: str) -> None:
         """
@@ -88,6 +97,9 @@ class LineFormat:
         text = formatEvent(event)
         if not isinstance(failure, Failure):
             return [self.line(when, level, text, tag, task)]
+        if event.get("log_namespace") == _OBSERVERS and isinstance(failure.value, OSError):
+            # With the disk it comes back by itself; for each event it tells.
+            return self._otherLogFailed(when, said(failure.value))
         if level is LogLevel.critical:
             level = LogLevel.error
         # Old-style events have the traceback in their text.
@@ -100,6 +112,14 @@ class LineFormat:
                 for row in failure.getTraceback().splitlines()
             ]
         return lines
+
+    def _otherLogFailed(self, when: float, why: str) -> list[Line]:
+        before, then = self._otherLog
+        if why == before and 0 <= when - then < REMIND_AFTER:
+            return []
+        self._otherLog = (why, when)
+        text = f"another log of this process cannot be written: {why}"
+        return [self.line(when, LogLevel.warn, text)]
 
     def line(
         self,

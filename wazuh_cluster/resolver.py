@@ -22,7 +22,7 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import implementer
 
-from wazuh_cluster.threads import StartThread, ThreadReactor, startDaemon
+from wazuh_cluster.threads import StartThread, ThreadReactor, callReactor, startDaemon
 
 
 @implementer(IHostResolution)
@@ -82,7 +82,7 @@ class DaemonResolver:
                 # Whatever it is, the name has no addresses; a missing codec
                 # for international names raises LookupError, for one.
                 found = ()
-            self._reactor.callFromThread(resolved, found)
+            callReactor(self._reactor, resolved, found)
 
         self._startThread("resolver", lookUp)
         return resolution

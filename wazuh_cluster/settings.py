@@ -279,7 +279,7 @@ def _folders(text: str, where: str) -> tuple[str, ...]:
 
 
 def _item(sections: Mapping[str, Mapping[str, str]], where: str, name: str) -> Item:
-    known = ("path", "mode", "recursive", "names", "restart")
+    known = ("path", "mode", "folderMode", "recursive", "names", "restart")
     section = _Section(sections, where, name, known)
     if not name[len(_ITEM) :].strip():
         raise ConfigError("an item has no name", section.where, "write [item NAME]")
@@ -291,6 +291,7 @@ def _item(sections: Mapping[str, Mapping[str, str]], where: str, name: str) -> I
         recursive=section.get("recursive", parseYesOrNo, True),
         names=section.get("names", _names, (b"*",)),
         restart=section.get("restart", parseYesOrNo, False),
+        folderMode=section.get("folderMode", _folderMode, 0o770),
     )
 
 
@@ -330,12 +331,22 @@ def _certificates(sections: Mapping[str, Mapping[str, str]], where: str) -> Cert
 
 
 def _mode(text: str, where: str) -> int:
+    return _checkedMode(text, where, 0o600, "0660 or 0640")
+
+
+def _folderMode(text: str, where: str) -> int:
+    return _checkedMode(text, where, 0o700, "0770 or 0750")
+
+
+def _checkedMode(text: str, where: str, needed: int, usual: str) -> int:
     if not re.fullmatch(r"(0o?)?[0-7]{3}", text):
-        raise ConfigError(f"{text[:40]!r} is not a mode", where, "write three octal digits: 0660")
-    mode = int(text[-3:], 8)
-    if mode & 0o600 != 0o600 or mode & 0o002:
         raise ConfigError(
-            f"{text} shuts the owner out or lets everybody write", where, "use 0660 or 0640"
+            f"{text[:40]!r} is not a mode", where, f"write three octal digits: {usual[:4]}"
+        )
+    mode = int(text[-3:], 8)
+    if mode & needed != needed or mode & 0o002:
+        raise ConfigError(
+            f"{text} shuts the owner out or lets everybody write", where, f"use {usual}"
         )
     return mode
 

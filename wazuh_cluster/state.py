@@ -18,6 +18,8 @@ FILE_MODE = 0o640
 FOLDER_MODE = 0o750
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
+#: What a state is called before it has its name.
+_TEMPORARY = re.compile(rb"\.[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.tmp\Z")
 _PIECE = 1024 * 1024
 
 
@@ -43,12 +45,17 @@ class DirectoryState:
     may save.
     """
 
-    def __init__(self, fileSystem: IFileSystem, path: bytes | str) -> None:
+    def __init__(self, fileSystem: IFileSystem, path: bytes | str, sweeps: bool = False) -> None:
         """
         @param path: the folder, absolute.
+        @param sweeps: whether to remove what a process that died in the middle
+            of a save left: for the node itself.
         """
         self._fileSystem = fileSystem
         self._path = os.fsencode(path)
+        self._sweeps = sweeps
+        # What a save that failed could not remove.
+        self._left: set[bytes] = set()
 
     def load(self, name: str) -> bytes | None:
         """
@@ -57,6 +64,7 @@ class DirectoryState:
         entry = checkStateName(name).encode("ascii")
         try:
             with closing(self._fileSystem.openFolder(self._path)) as folder:
+                self._tidy(folder)
                 return _content(folder, entry)
         except FileNotFoundError:
             return None
@@ -71,37 +79,71 @@ class DirectoryState:
         """
         See L{IState.save}.
 
-        @raise OSError: if the system refuses; the old one is still there then.
+        @raise OSError: with the file's path, if the system refuses; the old
+            one is still there then, unless only the name is not durable yet.
         """
         entry = checkStateName(name).encode("ascii")
         temporary = b"." + entry + b".tmp"
-        with closing(self._openFolder(self._path)) as folder:
-            # What a process that died left behind.
-            with suppress(FileNotFoundError):
-                folder.unlink(temporary)
-            try:
-                with closing(folder.create(temporary, FILE_MODE)) as file:
-                    file.write(content)
-                    _giveToOwner(file, folder)
-                    file.sync()
-                folder.rename(temporary, folder, entry)
-            except OSError:
-                with suppress(OSError):
+        try:
+            with closing(self._openFolder(self._path)) as folder:
+                self._tidy(folder)
+                # What a process that died left behind.
+                with suppress(FileNotFoundError):
                     folder.unlink(temporary)
-                raise
-            folder.sync()
+                try:
+                    with closing(folder.create(temporary, FILE_MODE)) as file:
+                        file.write(content)
+                        _giveToOwner(file, folder)
+                        file.sync()
+                    folder.rename(temporary, folder, entry)
+                except OSError:
+                    self._left.add(temporary)
+                    self._tidy(folder)
+                    raise
+                folder.sync()
+        except OSError as error:
+            raise self._located(error, entry) from error
 
     def remove(self, name: str) -> None:
         """
         See L{IState.remove}.
         """
         entry = checkStateName(name).encode("ascii")
-        with (
-            suppress(FileNotFoundError),
-            closing(self._fileSystem.openFolder(self._path)) as folder,
-        ):
-            folder.unlink(entry)
-            folder.sync()
+        try:
+            with (
+                suppress(FileNotFoundError),
+                closing(self._fileSystem.openFolder(self._path)) as folder,
+            ):
+                folder.unlink(entry)
+                folder.sync()
+        except OSError as error:
+            raise self._located(error, entry) from error
+
+    def _tidy(self, folder: IFolder) -> None:
+        """
+        Remove what no save will rename any more. What cannot be removed now is
+        tried again.
+        """
+        if self._sweeps:
+            try:
+                names = [name for name, isFolder in folder.names() if not isFolder]
+            except OSError:
+                return
+            self._left.update(name for name in names if _TEMPORARY.match(name))
+            self._sweeps = False
+        for name in list(self._left):
+            with suppress(OSError):
+                with suppress(FileNotFoundError):
+                    folder.unlink(name)
+                self._left.discard(name)
+
+    def _located(self, error: OSError, entry: bytes) -> OSError:
+        """
+        The same error about the whole path, for calls on an open folder name
+        what they were given, or nothing.
+        """
+        where = os.fsdecode(self._path + b"/" + entry)
+        return OSError(error.errno, _said(error), where) if error.errno else error
 
     def _openFolder(self, path: bytes) -> IFolder:
         """

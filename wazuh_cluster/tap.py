@@ -90,8 +90,18 @@ class Options(usage.Options):
             parent["pidfile"] = home.pidFile
             if locked:
                 # Nobody runs here, whatever a process that was killed left.
-                with suppress(OSError):
-                    os.unlink(home.pidFile)
+                _removeStale(home.pidFile)
+
+
+def _removeStale(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise SystemExit(
+            f"{path}: what an earlier node left cannot be removed ({error.strerror}): remove it"
+        ) from None
 
 
 def makeService(options: Options) -> IService:
@@ -109,6 +119,7 @@ def makeService(options: Options) -> IService:
         addWorkingFolders(home, chooseOwner(home, os.geteuid()))
         options.lock.acquire()
         checkHomeId(home)
+        _checkPidFile(options)
         if config.role == MASTER:
             _checkPort(config)
     except BadInput as problem:
@@ -260,6 +271,31 @@ def _checkPort(config: Config) -> None:
             probe.listen(1)
     except OSError as error:
         raise BadInput(*portProblem(config, error)) from None
+
+
+def _checkPidFile(options: Options) -> None:
+    """
+    See that twistd can write its process id, which it does with a traceback if
+    the disk is full.
+    """
+    parent: Any = options.parent or {}
+    path = parent.get("pidfile")
+    if not path:
+        return
+    trial = f"{path}.{os.getpid()}.tmp"
+    try:
+        try:
+            with open(trial, "wb") as file:
+                file.write(b"%d" % os.getpid())
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(trial)
+    except OSError as error:
+        raise BadInput(
+            f"the process id cannot be kept ({error.strerror})",
+            path,
+            "make room, or give twistd another --pidfile",
+        ) from None
 
 
 def _theReactor() -> Any:

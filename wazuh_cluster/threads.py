@@ -7,6 +7,7 @@ ends, so that one read that hangs holds the exit. The daemon threads here do not
 
 from __future__ import annotations
 
+import errno
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -23,6 +24,14 @@ from wazuh_cluster.interfaces import IRunner, Slices
 from wazuh_cluster.journal import MAIN, Journal
 
 T = TypeVar("T")
+
+#: Seconds between two looks at whether the work under way goes on, and for how
+#: long it may not before that is said.
+LOOK_INTERVAL = 10.0
+SILENT_AFTER = 20.0
+
+#: How often it is tried to wake the reactor up.
+_WAKES = 100
 
 #: Begins a thread of that name that calls the function.
 StartThread = Callable[[str, Callable[[], None]], object]
@@ -45,17 +54,46 @@ class ThreadReactor(Protocol):
     def callLater(self, delay: float, function: Callable[..., Any], /, *args: Any) -> Any: ...
 
 
+def callReactor(reactor: ThreadReactor, function: Callable[..., Any], /, *args: Any) -> bool:
+    """
+    Have the reactor's thread call a function, from another thread.
+
+    A byte that cannot be written to wake the reactor up loses nothing: the call
+    is waiting already, and is made with the reactor's next timer at the latest.
+
+    @return: whether there is a reactor any more.
+    """
+    for _ in range(_WAKES):
+        try:
+            reactor.callFromThread(function, *args)
+        except OSError as error:
+            if error.errno == errno.EBADF:
+                return False
+            function, args = _nothing, ()
+        else:
+            break
+    return True
+
+
+def _nothing() -> None:
+    """
+    What a reactor is called for that only has to wake up.
+    """
+
+
 class _Job:
     """
     One piece of work.
 
     @ivar unwanted: set when the work is to be closed instead of going on.
+    @ivar slices: how many of its slices have ended.
     """
 
     def __init__(self, work: Slices[Any], deferred: Deferred[Any]) -> None:
         self.work = work
         self.deferred = deferred
         self.unwanted = Event()
+        self.slices = 0
 
     def drive(self) -> object:
         """
@@ -66,6 +104,7 @@ class _Job:
         try:
             while not self.unwanted.is_set():
                 next(self.work)
+                self.slices += 1
             self.work.close()
         except StopIteration as end:
             return end.value
@@ -96,7 +135,8 @@ class ThreadRunner:
     Runs works one after the other on one thread, which begins with the first.
 
     A cancelled work whose slice has not ended C{patience} seconds later is left
-    alone with its thread, and another thread takes over.
+    alone with its thread, and another thread takes over. One that nobody
+    cancels waits for as long as its disk does; the log says so.
 
     All methods are for the reactor's thread.
 
@@ -128,6 +168,10 @@ class ThreadRunner:
         self._lane: _Lane | None = None
         self._left: set[_Lane] = set()
         self._patienceCall: IDelayedCall | None = None
+        self._lookCall: IDelayedCall | None = None
+        # The work and slice at the last look, and for how long it was that one.
+        self._seen: tuple[_Job, int] | None = None
+        self._silence = 0.0
         self._stopped = False
         self._started = 0
 
@@ -162,6 +206,9 @@ class ThreadRunner:
         for job in [*self._waiting, *([lane.job] if lane and lane.job else [])]:
             job.deferred.cancel()
         self._stopPatience()
+        look, self._lookCall = self._lookCall, None
+        if look is not None:
+            look.cancel()
         if lane is not None:
             self._endLane(lane)
         for left in self._left:
@@ -188,6 +235,31 @@ class ThreadRunner:
                 return
             lane.job = self._waiting.popleft()
             lane.jobs.put(lane.job)
+            if self._lookCall is None:
+                self._seen = (lane.job, 0)
+                self._lookCall = self._reactor.callLater(LOOK_INTERVAL, self._look)
+
+    def _look(self) -> None:
+        """
+        See whether the work goes on; until there is none.
+        """
+        self._lookCall = None
+        job = self._lane.job if self._lane is not None else None
+        seen = None if job is None else (job, job.slices)
+        if seen is None or seen != self._seen:
+            if self._silence >= SILENT_AFTER:
+                self._journal.info("{runner}: the disk answers again", runner=self.name)
+            self._seen, self._silence = seen, 0.0
+        else:
+            self._silence += LOOK_INTERVAL
+            if self._silence == SILENT_AFTER:
+                self._journal.warn(
+                    "{runner}: the disk has not answered for {seconds:.0f} s",
+                    runner=self.name,
+                    seconds=self._silence,
+                )
+        if seen is not None:
+            self._lookCall = self._reactor.callLater(LOOK_INTERVAL, self._look)
 
     def _startLane(self) -> _Lane | None:
         lane = _Lane()
@@ -208,11 +280,8 @@ class ThreadRunner:
             outcome = job.drive()
             if lane.ended.is_set():
                 return
-            try:
-                self._reactor.callFromThread(self._done, lane, job, outcome)
-            except OSError:
-                # The reactor is gone, and its means to be woken up are closed:
-                # there is nobody left to tell.
+            if not callReactor(self._reactor, self._done, lane, job, outcome):
+                # There is nobody left to tell.
                 return
             # Else an idle thread would keep what the work gave.
             del job, outcome

@@ -35,7 +35,8 @@ class Comparison:
     @ivar missing: indexes into the master's manifest.
     @ivar shared: likewise, of files whose content differs.
     @ivar restamp: likewise, of files of which only the mtime differs.
-    @ivar mend: paths of files with the right content but another mode or owner.
+    @ivar mend: paths of files with the right content, and of folders, but with
+        another mode or owner.
     @ivar extra: paths of the worker's files, and of links and special files
         of its own.
     @ivar extraValid: likewise; they go up to the master first.
@@ -141,7 +142,10 @@ def compare(
         missing,
         shared,
         restamp,
-        tuple(ours.paths[index] for index in same),
+        (
+            *(path for path in _wrongFolders(local, owner) if place.isMended(path)),
+            *(ours.paths[index] for index in same),
+        ),
         tuple(extra),
         tuple(extraValid),
         tuple(sorted(inTheWay)),
@@ -153,10 +157,6 @@ def compare(
             and (ours.below(path) or (lastApplied is not None and lastApplied.below(path)))
         ),
     )
-
-
-def _has(manifest: Manifest | None, folder: bytes) -> bool:
-    return manifest is not None and bool(manifest.below(folder))
 
 
 def findStrays(local: Manifest, master: Manifest) -> tuple[bytes, ...]:
@@ -177,9 +177,10 @@ def findStrays(local: Manifest, master: Manifest) -> tuple[bytes, ...]:
 
 def findMends(local: Snapshot, items: Items, owner: Owner | None) -> Slices[tuple[bytes, ...]]:
     """
-    The paths of files whose mode, or owner, is not what it should be.
+    The paths of folders and files whose mode, or owner, is not what it should
+    be.
     """
-    found: list[bytes] = []
+    found = _wrongFolders(local, owner)
     for item in items:
         for start, stop in _parts(_within(local.manifest, item.path)):
             columns = local.columns
@@ -195,6 +196,15 @@ def findMends(local: Snapshot, items: Items, owner: Owner | None) -> Slices[tupl
             found.extend(local.manifest.paths[n] for n in sorted(wrong))
             yield
     return tuple(found)
+
+
+def _wrongFolders(local: Snapshot, owner: Owner | None) -> list[bytes]:
+    found: list[bytes] = []
+    for kind, paths in local.folderKinds.items():
+        right = owner is None or (kind.uid, kind.gid) == (owner.uid, owner.gid)
+        if kind.mode != kind.wanted or not right:
+            found += paths
+    return sorted(found)
 
 
 def _within(manifest: Manifest, path: bytes) -> range:
@@ -255,6 +265,12 @@ class _Place:
         if known is None:
             known = self._known[above] = self.isFile(above) or self.isBelowFile(above)
         return known
+
+    def isMended(self, folder: bytes) -> bool:
+        """
+        Whether a folder's mode matters: the master has nothing else there.
+        """
+        return not (self.isHeld(folder) or self.isFile(folder) or self.isBelowFile(folder))
 
     def isNothing(self, path: bytes) -> bool:
         """

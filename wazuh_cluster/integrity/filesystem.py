@@ -130,6 +130,15 @@ class RealFolder:
         return os.fstat(self._descriptor).st_dev
 
     @property
+    def inode(self) -> int:
+        return os.fstat(self._descriptor).st_ino
+
+    @property
+    def room(self) -> int:
+        found = os.statvfs(self._descriptor)
+        return found.f_bavail * found.f_frsize
+
+    @property
     def owner(self) -> tuple[int, int]:
         found = os.fstat(self._descriptor)
         return found.st_uid, found.st_gid

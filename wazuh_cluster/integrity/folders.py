@@ -16,8 +16,8 @@ from wazuh_cluster.integrity.items import Item, Items
 from wazuh_cluster.integrity.pack import ICarriedFiles
 from wazuh_cluster.interfaces import IFileSystem, IFolder, IOpenFile
 
-#: The permissions of folders that an installation makes.
-FOLDER_MODE = 0o770
+#: The permissions of folders on the way to a single file.
+_WAY_MODE = 0o770
 
 _NO_FOLDER = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _NOT_ALLOWED = (errno.EPERM, errno.EACCES, errno.EINVAL)
@@ -83,6 +83,7 @@ class Folders:
         self._bare = {i.path.rpartition(b"/")[0] for i in items if i.isFile} - {
             i.path for i in items if not i.isFile
         }
+        self._modes = {i.path: i.folderMode for i in items if not i.isFile}
         self._chain: list[tuple[bytes, IFolder]] = []
         self.changed: list[bytes] = []
         self.madeRoots = False
@@ -111,9 +112,15 @@ class Folders:
 
     def parent(self, path: bytes) -> tuple[IFolder, bytes]:
         """
-        The folder in which C{path} lies, and its name there; as L{open}.
+        The folder in which C{path} lies, and its name there; as L{open}. That
+        in which an item's own folder lies is the operator's, too.
         """
         above, _, name = path.rpartition(b"/")
+        if path in self._modes:
+            self.close()
+            folder = self._fileSystem.openFolder(joined(self._home, above))
+            self._chain.append((above, folder))
+            return folder, name
         return self.open(above), name
 
     def make(self, path: bytes, owner: Owner | None) -> IFolder:
@@ -126,11 +133,12 @@ class Folders:
             if error.errno != errno.ENOENT:
                 raise
         if path == self.root(path):
-            makeWay(self._fileSystem, self._home, path, FOLDER_MODE, owner)
+            makeWay(self._fileSystem, self._home, path, self._modes.get(path, _WAY_MODE), owner)
             self.madeRoots = True
         else:
             above, _, name = path.rpartition(b"/")
-            _makeOne(self.make(above, owner), name, FOLDER_MODE, owner)
+            mode = self._modes[self.root(path)]
+            _makeOne(self.make(above, owner), name, mode, owner)
             self.changed.append(above)
         return self.open(path)
 

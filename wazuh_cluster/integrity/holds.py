@@ -65,6 +65,13 @@ class Holds(Collection[bytes]):
     def _gather(self) -> frozenset[bytes]:
         return frozenset(path for hold in self.all for path in hold.paths)
 
+    @property
+    def otherMaster(self) -> bool:
+        """
+        Whether one of them is about what another master would do.
+        """
+        return any(hold.kind == MASTER for hold in self.all)
+
     def __contains__(self, path: object) -> bool:
         return path in self.paths
 
@@ -121,11 +128,18 @@ def findHolds(
             found.append(_hold(MASTER, [*overwritten, *removed], text, MASTER))
     else:
         # Links are no carried files: nothing is lost with them.
-        links = {path for path in comparison.inTheWay if local.index(path) is None}
-        for item in items:
+        removed = [path for path in removed if local.index(path) is not None]
+        if not master and len(removed) >= 2:
+            # However few there are in each item.
+            text = (
+                f"the master has no files at all: {len(removed)} files ({_some(removed)}) are "
+                "kept until that is accepted"
+            )
+            found.append(_hold(ITEM, removed, text, ""))
+        for item in items if master else ():
             first = bisect_left(removed, item.path)
             last = bisect_left(removed, item.path + b"0")
-            gone = [path for path in removed[first:last] if _isIn(path, item) and path not in links]
+            gone = [path for path in removed[first:last] if _isIn(path, item)]
             own = 1 if item.isFile else len(local.below(item.path))
             if isMishap(len(gone), own):
                 text = (

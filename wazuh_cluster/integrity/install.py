@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 
-from attrs import Factory, frozen
+from attrs import Factory, evolve, frozen
 
 from wazuh_cluster.integrity.folders import Folders, giveTo
 from wazuh_cluster.integrity.items import Item, Items
@@ -48,6 +48,7 @@ class Outcome:
     @ivar failed: path to one line. All else was done; these stay as they were.
     @ivar restart: the changed files that make a restart of the manager due.
     @ivar notDurable: one line, if a power cut now could undo some of it.
+    @ivar untidy: whether something may be left beside its target, for a sweep.
     """
 
     created: tuple[bytes, ...] = ()
@@ -62,6 +63,7 @@ class Outcome:
     failed: Mapping[bytes, str] = Factory(dict)
     restart: tuple[bytes, ...] = ()
     notDurable: str | None = None
+    untidy: bool = False
 
 
 def install(
@@ -93,7 +95,9 @@ def install(
     try:
         ready = yield from preparation.run()
         work = _Installation(fileSystem, items, plan, staging, wallClock, randomBytes)
-        return (yield from work.run(folders, aside, ready))
+        outcome = yield from work.run(folders, aside, ready)
+        tidy = preparation.discard() and not outcome.failed
+        return evolve(outcome, untidy=not tidy)
     finally:
         preparation.discard()
         folders.close()
@@ -123,6 +127,7 @@ class _Installation:
         self._touched: dict[bytes, None] = {}
         self._inPlace: list[bytes] = []
         self._unmended: list[bytes] = []
+        self._mendedFolders: set[bytes] = set()
         self._restart: list[bytes] = []
         self._failed: dict[bytes, str] = {}
 
@@ -179,7 +184,8 @@ class _Installation:
                 folder, name = self._folders.parent(path)
                 if act(folder, name, path):
                     done.append(path)
-                    self._touched[path.rpartition(b"/")[0]] = None
+                    if path not in self._mendedFolders:
+                        self._touched[path.rpartition(b"/")[0]] = None
             except OSError as error:
                 self._failed[path] = reason(doing, error)
         return done
@@ -281,30 +287,44 @@ class _Installation:
         return True
 
     def _mend(self, folder: IFolder, name: bytes, path: bytes) -> bool:
-        status = self._mendable(folder, name, path)
+        status = self._mendable(folder, name, path, folders=True)
         if status is None:
             return False
         owner = self._plan.owner
         done = True
         if owner is not None and (status.uid, status.gid) != (owner.uid, owner.gid):
             done = giveTo(owner, partial(folder.setOwner, name))
+        isFolder = stat.S_ISDIR(status.mode)
+        item = self._items.checkHeld(path)
+        mode = item.folderMode if isFolder else item.mode
         try:
             # After the owner: changing that can take permissions away.
-            folder.setMode(name, self._items.check(path).mode)
+            folder.setMode(name, mode)
+            # Some file systems take it and forget it.
+            done = done and stat.S_IMODE(folder.status(name).mode) == mode
         except OSError as error:
             if error.errno not in _NOT_ALLOWED:
                 raise
             done = False
         if not done:
             self._unmended.append(path)
+        elif isFolder:
+            self._mendedFolders.add(path)
+            self._touched[path] = None
         return done
 
-    def _mendable(self, folder: IFolder, name: bytes, path: bytes) -> FileStat | None:
+    def _mendable(
+        self, folder: IFolder, name: bytes, path: bytes, folders: bool = False
+    ) -> FileStat | None:
         """
         The status of a file that can be mended where it is. One that has a
         second name may be somebody else's, put there to be given away.
+
+        @param folders: whether it may be a folder, too.
         """
         status = folder.status(name)
+        if folders and stat.S_ISDIR(status.mode):
+            return status
         if not stat.S_ISREG(status.mode):
             return None
         if status.links > 1:

@@ -44,6 +44,8 @@ class Item:
     @ivar names: C{fnmatch} patterns, case matters: a file is carried if its
         own name matches one of them.
     @ivar mode: the permissions that its files have on every node.
+    @ivar folderMode: the permissions that its folders, and its own, have on
+        workers.
     @ivar extraValid: whether a file that only a worker has is sent up rather
         than removed.
     @ivar ownTime: whether its files take the time of their installation; their
@@ -61,6 +63,7 @@ class Item:
     ownTime: bool = False
     order: int = 2
     restart: bool = False
+    folderMode: int = 0o770
 
     def matches(self, name: bytes) -> bool:
         """

@@ -6,7 +6,7 @@ file is mounted by itself, as in containers.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
 from attrs import frozen
@@ -24,6 +24,8 @@ from wazuh_cluster.model import FileEntry
 MOUNTED = (errno.EBUSY, errno.EXDEV)
 
 _BLOCK = 1 << 20
+#: Up to so many bytes of what was there are kept in memory meanwhile.
+SMALL = 1 << 20
 
 
 @frozen
@@ -63,7 +65,7 @@ class Mounted:
                     if error.errno not in MOUNTED:
                         raise
                 content.seek(0)
-            yield from self._writeInPlace(content)
+            yield from self._writeInPlace(content, source)
             return True
         finally:
             content.close()
@@ -81,20 +83,25 @@ class Mounted:
                 self.folder.unlink(copy)
             raise
 
-    def _writeInPlace(self, content: IOpenFile) -> Slices[None]:
+    def _writeInPlace(self, content: IOpenFile, aside: IFolder) -> Slices[None]:
         """
-        Nothing is yielded before it is written: to be stopped in the middle
+        Nothing is yielded while it is written: to be stopped in the middle
         would leave half a file. What the disk refuses is taken back.
+
+        @param aside: where the old content may stand meanwhile.
         """
         target = self.folder.openWrite(self.name)
         try:
-            before = _readAll(target)
+            before = yield from self._keep(target, aside)
             try:
-                _overwrite(target, _readAll(content))
-                target.sync()
-            except OSError:
-                _overwrite(target, before)
-                raise
+                try:
+                    _overwrite(target, _blocks(content))
+                    target.sync()
+                except OSError:
+                    _overwrite(target, before.blocks())
+                    raise
+            finally:
+                before.discard()
             with suppress(PermissionError):
                 dressOpen(target, self.entry, self.item, self.owner)
                 if self.item.ownTime:
@@ -110,15 +117,60 @@ class Mounted:
         if written.digest() != self.entry.digest:
             raise OSError(errno.EIO, "what was written in place reads differently")
 
+    def _keep(self, target: IOpenFile, aside: IFolder) -> Slices[_Kept]:
+        """
+        Keep what is in a file, to be written back: in memory, unless it is
+        large.
+        """
+        if target.status().size <= SMALL:
+            return _Kept(content=b"".join(_blocks(target)))
+        name = temporaryName(self.name, self.randomBytes)
+        yield from copyInto(target, aside, name)
+        return _Kept(folder=aside, name=name)
 
-def _readAll(file: IOpenFile) -> bytes:
-    parts = []
+
+@frozen
+class _Kept:
+    """
+    A content that may be needed again.
+    """
+
+    content: bytes = b""
+    folder: IFolder | None = None
+    name: bytes = b""
+
+    def blocks(self) -> Iterator[bytes]:
+        """
+        All of it.
+        """
+        if self.folder is None:
+            yield self.content
+            return
+        file = self.folder.openRead(self.name)
+        try:
+            yield from _blocks(file)
+        finally:
+            file.close()
+
+    def discard(self) -> None:
+        """
+        It is not needed any more.
+        """
+        if self.folder is not None:
+            # What cannot be removed now, a sweep removes.
+            with suppress(OSError):
+                self.folder.unlink(self.name)
+
+
+def _blocks(file: IOpenFile) -> Iterator[bytes]:
     while data := file.read(_BLOCK):
-        parts.append(data)
-    return b"".join(parts)
+        yield data
 
 
-def _overwrite(file: IOpenFile, content: bytes) -> None:
+def _overwrite(file: IOpenFile, blocks: Iterable[bytes]) -> None:
+    size = 0
     file.seek(0)
-    file.write(content)
-    file.truncate(len(content))
+    for data in blocks:
+        file.write(data)
+        size += len(data)
+    file.truncate(size)

@@ -46,7 +46,8 @@ class Sent(IntEnum):
 
     @cvar OK: all of it was sent, and it did not change meanwhile.
     @cvar VANISHED: it is not there any more.
-    @cvar CHANGED: it changed while it was sent, or is shorter than the offset.
+    @cvar CHANGED: it changed while it was sent, or has another size than was
+        wanted.
     @cvar UNREADABLE: the system does not let it be read.
     """
 
@@ -96,7 +97,9 @@ class IPackSink(Interface):
 class PackSource:
     """
     The master's end: the stream of the files that a worker wants, read from
-    disk as it is asked for.
+    disk as it is asked for. Of a file that has grown only the wanted size is
+    sent: where it was appended to, that is what was wanted. One that has shrunk
+    cannot be, and is not sent.
     """
 
     def __init__(self, files: ICarriedFiles, wants: Wants) -> None:
@@ -146,7 +149,9 @@ class PackSource:
             return (Sent.VANISHED if gone else Sent.UNREADABLE), reason("open it", error)
         try:
             before = file.status()
-            left = before.size - want.offset
+            if before.size < want.size:
+                return Sent.CHANGED, "it has become shorter"
+            left = want.size - want.offset
             if want.offset and left > 0:
                 file.seek(want.offset)
             while left > 0:
@@ -161,7 +166,7 @@ class PackSource:
             return Sent.UNREADABLE, reason("read it", error)
         finally:
             file.close()
-        if left or _content(before) != _content(after):
+        if left or before.size != want.size or _content(before) != _content(after):
             return Sent.CHANGED, "it changed while it was sent"
         return Sent.OK, ""
 

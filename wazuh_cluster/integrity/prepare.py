@@ -99,6 +99,8 @@ class Preparation:
         # Device to a folder on it that has copies.
         self._devices: dict[int, bytes] = {}
         self._moved: set[bytes] = set()
+        # Probes that could not be removed: the folder, and the name there.
+        self._probes: list[tuple[bytes, bytes]] = []
 
     def run(self) -> Slices[Ready]:
         """
@@ -126,17 +128,23 @@ class Preparation:
         yield from self._sync()
         return self.ready
 
-    def discard(self) -> None:
+    def discard(self) -> bool:
         """
         Remove every copy that still stands ready.
+
+        @return: whether nothing is left; else it is for a sweep.
         """
-        for folder, name in self.ready.places.values():
-            # What cannot be removed now is swept at the next start.
-            with suppress(OSError):
+        left = False
+        for folder, name in (*self.ready.places.values(), *self._probes):
+            try:
                 (self._staging.folder if folder is None else self._folders.open(folder)).unlink(
                     name
                 )
+            except OSError:
+                left = True
         self.ready.places.clear()
+        self._probes.clear()
+        return not left
 
     def _isTooSoon(self, path: bytes) -> bool:
         """
@@ -227,7 +235,11 @@ class Preparation:
             with suppress(OSError):
                 staged.unlink(name)
             return error.errno != errno.EXDEV
-        folder.unlink(name)
+        try:
+            folder.unlink(name)
+        except OSError:
+            # That it could be moved is known nevertheless.
+            self._probes.append((path, name))
         return True
 
     def _sync(self) -> Slices[None]:

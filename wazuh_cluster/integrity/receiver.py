@@ -25,6 +25,9 @@ from wazuh_cluster.model import FileEntry
 _STALE = "it changed since the manifest was made; it comes with the next generation"
 _VANISHED = "it vanished from the master"
 
+# After these a file can go on where it stopped.
+_INTERRUPTED = (Sent.VANISHED, Sent.UNREADABLE)
+
 # A file for which there is no room says nothing about the next one.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -37,7 +40,8 @@ class Receiver:
     @ivar failures: path to one line, of files that could not be had whole.
     @ivar received: bytes of content that came in.
     @ivar files: how many files came in whole.
-    @ivar noRoom: digests of contents for which there was no room.
+    @ivar noRoom: digests of contents for which there was no room, to whether
+        the disk is that full as far as it tells: a quota may be.
     """
 
     def __init__(
@@ -54,7 +58,7 @@ class Receiver:
         @param owner: whom files are given to; C{None} for nobody.
         """
         self.failures: dict[bytes, str] = {}
-        self.noRoom: set[bytes] = set()
+        self.noRoom: dict[bytes, bool] = {}
         self.received = 0
         self.files = 0
         self._staging = staging
@@ -136,7 +140,12 @@ class Receiver:
             else:
                 self.files += 1
         elif self._fault is None:
-            self._spoil(entry, _STALE)
+            if status in _INTERRUPTED and partial.size < entry.size:
+                # What came before the damage need not come again.
+                self._keep(entry)
+                self._fault = _STALE
+            else:
+                self._spoil(entry, _STALE)
         if self._fault is not None:
             said = {Sent.VANISHED: _VANISHED, Sent.UNREADABLE: f"the master {reason}"}
             fault = said.get(status, _STALE) if self._fault == _STALE else self._fault
@@ -149,18 +158,27 @@ class Receiver:
 
         @raise wazuh_cluster.errors.InstallFailed: unless it may take others.
         """
-        self._spoil(entry, refusal("stage it", error))
+        why = refusal("stage it", error)
         if error.errno not in _NO_ROOM:
+            self._spoil(entry, why)
             raise failed(entry.path, "stage it", error) from error
-        self.noRoom.add(entry.digest)
+        self._spoil(entry, f"{why}; it is tried again within a minute")
+        self.noRoom[entry.digest] = False
+        with suppress(OSError):
+            self.noRoom[entry.digest] = self._staging.folder.room < entry.size
 
     def close(self) -> None:
         """
         The pack ended, or was cut: what was written of a file is kept.
         """
         entry, self._entry = self._entry, None
-        if entry is None or self._fault is not None:
-            return
+        if entry is not None and self._fault is None:
+            self._keep(entry)
+
+    def _keep(self, entry: FileEntry) -> None:
+        """
+        Leave what was written of a file, to be resumed.
+        """
         if self._file is not None:
             try:
                 self._file.close()

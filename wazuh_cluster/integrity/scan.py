@@ -16,6 +16,7 @@ from wazuh_cluster.integrity.items import LOCAL_PATHS, Item, Items
 from wazuh_cluster.integrity.manifest import newHash
 from wazuh_cluster.integrity.paths import pathFault
 from wazuh_cluster.integrity.snapshot import (
+    FolderKind,
     Scanned,
     Snapshot,
     SnapshotBuilder,
@@ -132,6 +133,7 @@ def scan(
     return walk.builder.build(
         walk.held,
         walk.folders,
+        walk.folderKinds,
         frozenset(walk.links),
         walk.problems,
         walk.hashed,
@@ -174,6 +176,7 @@ class _Walk:
         self.builder = SnapshotBuilder(algorithm, previous)
         self.held: list[HeldPath] = []
         self.folders: list[bytes] = []
+        self.folderKinds: dict[FolderKind, list[bytes]] = {}
         self.links: list[bytes] = []
         self.problems: dict[bytes, str] = {}
         self.hashed = 0
@@ -185,6 +188,7 @@ class _Walk:
         """
         place, _, name = item.path.rpartition(b"/")
         if not item.isFile:
+            self._noteOwnFolder(item, place, name)
             place = item.path
         try:
             folder = self._fileSystem.openFolder(_below(self._home, place))
@@ -203,6 +207,29 @@ class _Walk:
                 yield from self._folder(folder, item, item.path + b"/")
         finally:
             folder.close()
+
+    def _noteOwnFolder(self, item: Item, above: bytes, name: bytes) -> None:
+        try:
+            folder = self._fileSystem.openFolder(_below(self._home, above))
+        except OSError:
+            # To open it itself will tell what is wrong.
+            return
+        try:
+            self._noteFolder(folder, item, name, item.path)
+        finally:
+            folder.close()
+
+    def _noteFolder(self, above: IFolder, item: Item, name: bytes, path: bytes) -> None:
+        """
+        Note what a folder is like, if it is one.
+        """
+        try:
+            mode, _, _, _, _, _, uid, gid, _ = above.status(name)
+        except OSError:
+            return
+        if stat.S_ISDIR(mode):
+            kind = FolderKind(item.folderMode, stat.S_IMODE(mode), uid, gid)
+            self.folderKinds.setdefault(kind, []).append(path)
 
     def _isMissing(self, path: bytes, error: OSError) -> bool:
         """
@@ -269,6 +296,7 @@ class _Walk:
     def _subfolder(self, folder: IFolder, item: Item, name: bytes, path: bytes) -> Slices[None]:
         if self._cannotTravel(path):
             return
+        self._noteFolder(folder, item, name, path[:-1])
         try:
             below = folder.openFolder(name)
         except OSError as error:

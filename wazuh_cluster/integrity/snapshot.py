@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from attrs import field, frozen
 
@@ -92,6 +93,22 @@ class StatusColumns:
         self.trusted.extend(other.trusted[start:end])
 
 
+class FolderKind(NamedTuple):
+    """
+    What folders of the same item and status have in common.
+
+    @ivar wanted: the permissions that the item gives them.
+    @ivar mode: those that they have.
+    @ivar uid: their owner.
+    @ivar gid: their group.
+    """
+
+    wanted: int
+    mode: int
+    uid: int
+    gid: int
+
+
 @frozen(eq=False)
 class Snapshot:
     """
@@ -102,6 +119,8 @@ class Snapshot:
     @ivar columns: the status of each of them.
     @ivar folders: the folders below the items, without the items themselves,
         sorted; those below a held folder are not known.
+    @ivar folderKinds: the same, held ones too, and the items' own unless they
+        are links, by what they are like: nearly always all are alike.
     @ivar links: the carried files that are links.
     @ivar problems: path to one line saying what is wrong there, of held paths
         and of names that cannot be carried.
@@ -111,6 +130,7 @@ class Snapshot:
     manifest: Manifest
     columns: StatusColumns
     folders: list[bytes] = field(factory=list)
+    folderKinds: Mapping[FolderKind, list[bytes]] = field(factory=dict)
     links: frozenset[bytes] = frozenset()
     problems: Mapping[bytes, str] = field(factory=dict)
     scanned: Scanned = Scanned()
@@ -167,6 +187,7 @@ class SnapshotBuilder:
         self,
         held: Iterable[HeldPath],
         folders: list[bytes],
+        folderKinds: Mapping[FolderKind, list[bytes]],
         links: frozenset[bytes],
         problems: Mapping[bytes, str],
         hashed: int,
@@ -181,6 +202,7 @@ class SnapshotBuilder:
             manifest,
             columns,
             folders,
+            folderKinds,
             links,
             problems,
             Scanned(len(manifest), hashed, hashedBytes),

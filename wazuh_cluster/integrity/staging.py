@@ -20,6 +20,7 @@ from attrs import define, frozen
 
 from wazuh_cluster.integrity.manifest import Manifest, newHash
 from wazuh_cluster.integrity.reasons import failed
+from wazuh_cluster.integrity.temporary import isTemporary
 from wazuh_cluster.integrity.wants import Want, Wants, WantsWriter
 from wazuh_cluster.interfaces import IFileSystem, IFolder, IOpenFile, Slices
 
@@ -91,6 +92,22 @@ class Staging:
                 if not isFolder and _OURS.match(name)
             }
         return self._folder
+
+    def isGone(self) -> bool:
+        """
+        Whether the folder that is open is not the one of that path any more,
+        so that what is staged there is lost.
+        """
+        if self._folder is None:
+            return False
+        try:
+            there = self._fileSystem.openFolder(self._path)
+            try:
+                return (there.device, there.inode) != (self._folder.device, self._folder.inode)
+            finally:
+                there.close()
+        except OSError:
+            return True
 
     @property
     def folder(self) -> IFolder:
@@ -174,7 +191,8 @@ class Staging:
             if digest not in self._complete:
                 chosen.append(index)
                 partial = self._partial.get(digest)
-                writer.add(Want(path, digest, partial.size if partial else 0))
+                size = manifest.sizes[index]
+                writer.add(Want(path, digest, size, partial.size if partial else 0))
         return Needed(chosen, writer.finish())
 
     def resume(self, digest: bytes) -> Partial:
@@ -272,7 +290,8 @@ class Staging:
     def sweep(self, keep: Container[bytes] = ()) -> Slices[int]:
         """
         Remove what is staged, whole or in part, for other contents than these,
-        and return how many files that were. Files of other names stay.
+        and what an installation left; return how many files that were. Files of
+        other names stay.
 
         @param keep: digests.
         """
@@ -281,7 +300,11 @@ class Staging:
             if steps % _STEPS == 0:
                 yield
             match = _OURS.match(name)
-            if match is None or isFolder:
+            if isFolder or (match is None and not isTemporary(name)):
+                continue
+            if match is None:
+                self._remove(name)
+                removed += 1
                 continue
             algorithm, hexDigest, suffix = match.groups()
             digest = bytes.fromhex(hexDigest.decode("ascii"))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Callable
-from contextlib import suppress
 
 from wazuh_cluster.integrity.folders import Folders
 from wazuh_cluster.integrity.items import Item, Items
@@ -19,7 +18,7 @@ from wazuh_cluster.interfaces import IFileSystem, Slices
 _TEMPORARY = re.compile(rb"\.[^/]+\.[0-9a-f]{12}\.wctmp\.tmp\Z", re.DOTALL)
 _LONGEST = 255 - len(b"..0123456789ab.wctmp.tmp")
 _STEPS = 256
-_SKIPPED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EIO)
+_NO_FOLDER = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 def temporaryName(name: bytes, randomBytes: Callable[[int], bytes]) -> bytes:
@@ -42,40 +41,67 @@ def sweepTemporary(fileSystem: IFileSystem, home: bytes, items: Items) -> Slices
     """
     Remove all such files below a home's items, and return how many there were.
     No installation must be under way.
+
+    @raise OSError: if the system refused any of it. The rest was done.
     """
     folders = Folders(fileSystem, home, items)
-    removed = 0
+    sweep = _Sweep(folders)
     try:
         for item in items:
-            removed += yield from _sweepItem(folders, item)
+            yield from sweep.item(item)
     finally:
         folders.close()
-    return removed
+    if sweep.refusal is not None:
+        raise sweep.refusal
+    return sweep.removed
 
 
-def _sweepItem(folders: Folders, item: Item) -> Slices[int]:
-    removed = steps = 0
-    waiting = [item.path.rpartition(b"/")[0] if item.isFile else item.path]
-    while waiting:
-        path = waiting.pop()
-        yield
-        try:
-            folder = folders.open(path)
-            found = []
-            for name, isFolder in folder.names():
-                steps += 1
-                if isFolder and item.recursive and not item.isFile:
-                    waiting.append(path + b"/" + name)
-                elif not isFolder and isTemporary(name):
-                    found.append(name)
-                if steps % _STEPS == 0:
-                    yield
-        except OSError as error:
-            if error.errno not in _SKIPPED:
-                raise
-            continue
-        for name in found:
-            with suppress(OSError):
-                folder.unlink(name)
-                removed += 1
-    return removed
+class _Sweep:
+    """
+    One sweep.
+
+    @ivar removed: how many files are gone.
+    @ivar refusal: the first thing that the system refused.
+    """
+
+    def __init__(self, folders: Folders) -> None:
+        self._folders = folders
+        self.removed = 0
+        self.refusal: OSError | None = None
+
+    def item(self, item: Item) -> Slices[None]:
+        """
+        Sweep one item.
+        """
+        steps = 0
+        waiting = [item.path.rpartition(b"/")[0] if item.isFile else item.path]
+        while waiting:
+            path = waiting.pop()
+            yield
+            try:
+                folder = self._folders.open(path)
+                found = []
+                for name, isFolder in folder.names():
+                    steps += 1
+                    if isFolder and item.recursive and not item.isFile:
+                        waiting.append(path + b"/" + name)
+                    elif not isFolder and isTemporary(name):
+                        found.append(name)
+                    if steps % _STEPS == 0:
+                        yield
+            except OSError as error:
+                if error.errno not in _NO_FOLDER:
+                    self._refused(error)
+                continue
+            for name in found:
+                try:
+                    folder.unlink(name)
+                    self.removed += 1
+                except FileNotFoundError:
+                    continue
+                except OSError as error:
+                    self._refused(error)
+
+    def _refused(self, error: OSError) -> None:
+        if self.refusal is None:
+            self.refusal = error

@@ -1,5 +1,6 @@
 """
-What a worker wants to be sent: paths with their digests and offsets, packed.
+What a worker wants to be sent: paths with their digests, sizes and offsets,
+packed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ _MAGIC = b"wcW1"
 #: magic, size of a digest, how many wants follow.
 _HEADER = struct.Struct("!4sBI")
 _PATH_LENGTH = struct.Struct("!H")
-_OFFSET = struct.Struct("!Q")
+#: offset, size.
+_EXTENT = struct.Struct("!QQ")
+_MOST_BYTES = 2**63 - 1
 
 
 @frozen
@@ -28,11 +31,14 @@ class Want:
 
     @ivar path: relative to the home.
     @ivar digest: of the content that it expects.
-    @ivar offset: how many bytes of that content it already has.
+    @ivar size: how many bytes that content has; no more are sent, however long
+        the file has become.
+    @ivar offset: how many of them it already has.
     """
 
     path: bytes
     digest: bytes
+    size: int
     offset: int = 0
 
 
@@ -61,9 +67,9 @@ class Wants:
             position += 2
             path = encoded[position : position + length]
             position += length
-            (offset,) = _OFFSET.unpack_from(encoded, position)
-            position += 8
-            yield Want(path, encoded[position : position + digestSize], offset)
+            offset, size = _EXTENT.unpack_from(encoded, position)
+            position += _EXTENT.size
+            yield Want(path, encoded[position : position + digestSize], size, offset)
             position += digestSize
 
 
@@ -82,18 +88,20 @@ class WantsWriter:
         """
         Append one.
 
-        @raise ValueError: if its path does not come after the last one's, or
-            its digest has another size.
+        @raise ValueError: if its path does not come after the last one's, its
+            digest has another length, or its offset is beyond its size.
         """
         if want.path <= self._last:
             raise ValueError(f"{want.path!r} does not come after {self._last!r}")
         if len(want.digest) != (self._digestSize or len(want.digest)):
             raise ValueError("all wants have digests of one size")
+        if not 0 <= want.offset <= want.size <= _MOST_BYTES:
+            raise ValueError(f"{want.offset} of {want.size} bytes")
         self._digestSize = len(want.digest)
         self._last = want.path
         self._count += 1
         self._body += _PATH_LENGTH.pack(len(want.path)) + want.path
-        self._body += _OFFSET.pack(want.offset) + want.digest
+        self._body += _EXTENT.pack(want.offset, want.size) + want.digest
 
     def finish(self) -> Wants:
         """
@@ -185,13 +193,16 @@ class WantsDecoder:
         (length,) = _PATH_LENGTH.unpack_from(self._encoded, self._position)
         if length > MAX_PATH:
             raise MalformedStream(f"a path of {length} bytes in a list of wants")
-        end = start + length + 8 + self._digestSize
+        end = start + length + _EXTENT.size + self._digestSize
         if len(self._encoded) < end:
             return False
         path = bytes(self._encoded[start : start + length])
         self._items.check(path)
         if path <= self._last:
             raise MalformedStream(f"wants are out of order at {path!r}")
+        offset, size = _EXTENT.unpack_from(self._encoded, start + length)
+        if not offset <= size <= _MOST_BYTES:
+            raise MalformedStream(f"{offset} of {size} bytes of {path!r} are there already")
         self._last = path
         self._position = end
         self._seen += 1

@@ -8,6 +8,7 @@ import json
 from hashlib import sha256
 
 from wazuh_cluster.errors import NoSuchGeneration
+from wazuh_cluster.failures import said
 from wazuh_cluster.integrity import Items, Manifest
 from wazuh_cluster.interfaces import IRunner, IState
 from wazuh_cluster.journal import LOCAL_INTEGRITY, Journal
@@ -21,8 +22,8 @@ class Generations:
     The current generation, its manifest and that manifest's encoding.
 
     The number goes on over restarts; a generation is on the disk before
-    anybody hears of it, unless the disk refuses, which is logged: nodes tell
-    generations apart by their roots too.
+    anybody hears of it, unless the disk refuses, which is logged, and tried
+    again at each look: nodes tell generations apart by their roots too.
     """
 
     def __init__(self, master: bytes, state: IState, runner: IRunner, items: Items) -> None:
@@ -38,6 +39,8 @@ class Generations:
         self._loaded = False
         self._number = 0
         self._mark = b""
+        # Whether the number is on the disk.
+        self._kept = True
         self._current: Generation | None = None
         self._manifest: Manifest | None = None
         self._encoded = b""
@@ -93,6 +96,8 @@ class Generations:
         root = await self._runner.run(manifest.rootSlices(self._items))
         mark = _mark(root, manifest)
         if self._current is not None and mark == self._mark:
+            if not self._kept:
+                await self._save(mark)
             return False
         encoded = b"".join(await self._runner.run(manifest.encodeSlices()))
         if mark != self._mark:
@@ -118,14 +123,21 @@ class Generations:
 
     async def _save(self, mark: bytes) -> None:
         content = json.dumps({"number": self._number, "mark": mark.hex()}).encode("ascii")
+        failedBefore = not self._kept
+        self._kept = False
         try:
             await self._runner.call(self._state.save, _STATE, content)
         except OSError as error:
-            self._log.error(
-                "Could not keep the generation number {number}: {error}",
-                number=self._number,
-                error=error,
-            )
+            if not failedBefore:
+                self._log.error(
+                    "Could not keep the generation number {number}: {error}",
+                    number=self._number,
+                    error=said(error),
+                )
+            return
+        self._kept = True
+        if failedBefore:
+            self._log.info("The generation number {number} is kept.", number=self._number)
 
 
 def _mark(root: bytes, manifest: Manifest) -> bytes:

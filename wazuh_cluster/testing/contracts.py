@@ -141,6 +141,31 @@ class FileSystemContractMixin(_TestCase):
         self.assertEqual((status.size, status.links), (5, 1))
         self.assertEqual(status.device, self.folder.device)
 
+    def test_folder(self) -> None:
+        """
+        An open folder knows its own number, and what room there is.
+        """
+        self.folder.makeFolder(b"a", 0o770)
+        folder = self.folder.openFolder(b"a")
+        self.addCleanup(folder.close)
+        self.assertEqual(folder.inode, self.folder.status(b"a").inode)
+        self.assertNotEqual(folder.inode, self.folder.inode)
+        self.assertTrue(folder.room > 0)
+
+    def test_removedFolder(self) -> None:
+        """
+        Nothing can be made in, or moved to, a folder that was removed, though
+        it is open.
+        """
+        self.folder.makeFolder(b"a", 0o770)
+        self.write(self.folder, b"b", b"x")
+        folder = self.folder.openFolder(b"a")
+        self.addCleanup(folder.close)
+        self.folder.removeFolder(b"a")
+        self.assertErrno(errno.ENOENT, folder.create, b"c", 0o600)
+        self.assertErrno(errno.ENOENT, folder.makeFolder, b"c", 0o700)
+        self.assertErrno(errno.ENOENT, self.folder.rename, b"b", folder, b"c")
+
     def test_entriesAndNames(self) -> None:
         """
         A folder lists all entries with their status, links as links, and which

@@ -18,6 +18,8 @@ from wazuh_cluster.integrity.filesystem import checkEntryName
 from wazuh_cluster.interfaces import FileStat, IFileSystem, IFolder, IOpenFile
 
 _MAX_LINKS = 40
+#: The room where there is no limit.
+_PLENTY = 1 << 50
 
 
 @define(eq=False)
@@ -65,6 +67,15 @@ class _Node:
         )
 
 
+def _cutOff(node: _Node) -> None:
+    """
+    There is no way to a node, nor to what lies below it, any more.
+    """
+    node.links = 0
+    for child in node.children.values():
+        _cutOff(child)
+
+
 @define
 class _Rule:
     """
@@ -101,7 +112,7 @@ class MemoryFileSystem:
     @ivar operations: every operation so far, also those that failed, as
         (operation, path).
     @ivar free: how many bytes can still be written, or C{None} for no limit;
-        a file that is removed gives its own back.
+        a file that is removed or replaced gives its own back.
     @ivar readOnly: whether every change fails with C{EROFS}.
     """
 
@@ -211,7 +222,7 @@ class MemoryFileSystem:
         Remove whatever is there, with all below it.
         """
         parent, name = self._parent(path)
-        del parent.children[name]
+        _cutOff(parent.children.pop(name))
         self._changed(parent)
 
     def status(self, path: bytes) -> FileStat:
@@ -278,6 +289,12 @@ class MemoryFileSystem:
         total = None if times is None else times + after
         self._rules.append(_Rule(operation, path, fail, total))
 
+    def heal(self) -> None:
+        """
+        Nothing of what was asked for happens any more.
+        """
+        self._rules.clear()
+
     # For the open folders and files.
 
     def _operate(self, operation: str, path: bytes, changes: bool = False) -> None:
@@ -301,6 +318,14 @@ class MemoryFileSystem:
         used = min(size, self.free)
         self.free -= used
         return used
+
+    def _giveBack(self, node: _Node) -> None:
+        """
+        A node has lost its only name.
+        """
+        node.links = 0
+        if self.free is not None:
+            self.free += node.status().size
 
     def _make(self, kind: int, mode: int, device: int) -> _Node:
         self._inodes += 1
@@ -382,6 +407,15 @@ class MemoryFolder:
         return self._node.device
 
     @property
+    def inode(self) -> int:
+        return self._node.inode
+
+    @property
+    def room(self) -> int:
+        free = self._fileSystem.free
+        return _PLENTY if free is None else free
+
+    @property
     def owner(self) -> tuple[int, int]:
         status = self._node.status()
         return status.uid, status.gid
@@ -442,6 +476,7 @@ class MemoryFolder:
         node = self._child(name)
         if node.device != target.device:
             raise _failure(errno.EXDEV, newName)
+        target._requireThere(newName)
         there = target._node.children.get(newName)
         if there is node:
             return
@@ -453,7 +488,7 @@ class MemoryFolder:
                 raise _failure(errno.ENOTDIR, newName)
             if there.children:
                 raise _failure(errno.ENOTEMPTY, newName)
-            there.links = 0
+            self._fileSystem._giveBack(there)
         del self._node.children[name]
         target._node.children[newName] = node
         self._fileSystem._changed(self._node)
@@ -465,10 +500,8 @@ class MemoryFolder:
         node = self._child(name)
         if node.kind == stat.S_IFDIR:
             raise _failure(errno.EISDIR, name)
-        node.links = 0
         del self._node.children[name]
-        if self._fileSystem.free is not None:
-            self._fileSystem.free += node.status().size
+        self._fileSystem._giveBack(node)
         self._fileSystem._changed(self._node)
 
     def removeFolder(self, name: bytes) -> None:
@@ -478,7 +511,7 @@ class MemoryFolder:
             raise _failure(errno.ENOTDIR, name)
         if node.children:
             raise _failure(errno.ENOTEMPTY, name)
-        del self._node.children[name]
+        _cutOff(self._node.children.pop(name))
         self._fileSystem._changed(self._node)
 
     def setOwner(self, name: bytes, uid: int, gid: int) -> None:
@@ -532,7 +565,12 @@ class MemoryFolder:
             raise _failure(errno.EINVAL, name)
         return node
 
+    def _requireThere(self, name: bytes) -> None:
+        if self._node.links == 0:
+            raise _failure(errno.ENOENT, name)
+
     def _add(self, name: bytes, kind: int, mode: int) -> _Node:
+        self._requireThere(name)
         if name in self._node.children:
             raise _failure(errno.EEXIST, name)
         if self._fileSystem.free == 0:

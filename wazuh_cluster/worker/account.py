@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from twisted.internet.interfaces import IReactorTime
 
-from wazuh_cluster.errors import InstallFailed
 from wazuh_cluster.integrity import Holds, Outcome, Plan
 from wazuh_cluster.journal import Journal
 from wazuh_cluster.model import Generation, SyncReport
@@ -15,7 +14,8 @@ from wazuh_cluster.protocol import Peer, ReportIntegrity
 from wazuh_cluster.repeats import Repeats
 from wazuh_cluster.worker.fetch import Progress
 
-#: Failures that are told to the master, and that are logged, one line each.
+#: Failures that are told to the master, and those, and changed files, that are
+#: logged, one line each.
 _TOLD = 200
 _SHOWN = 20
 
@@ -69,6 +69,12 @@ class Account:
         # A master can name other files each time.
         self._problems = Repeats(clock, burst=_BURST)
 
+    def alreadyAt(self, generation: Generation) -> None:
+        """
+        The files were a generation's before anything was done about them.
+        """
+        self._reached = generation
+
     def starting(self, counts: str, fetching: bool) -> None:
         """
         An installation begins.
@@ -109,6 +115,7 @@ class Account:
                 state=_state(reached, len(holds)),
                 generation=report.generation.describe(),
             )
+            self._sayNames(outcome)
         self._sayProblems(report, outcome, failures - self._failures)
         for hold in holds.all:
             if hold.id not in self._holds:
@@ -123,6 +130,26 @@ class Account:
             self._started = None
         self._reached = report.generation if reached else None
         return new
+
+    def _sayNames(self, outcome: Outcome) -> None:
+        """
+        Which files it was, the first of them.
+        """
+        done = (
+            ("created", outcome.created),
+            ("updated", outcome.updated),
+            ("deleted", outcome.deleted),
+            ("its time was mended", outcome.restamped),
+            ("its mode or owner was mended", outcome.mended),
+        )
+        room = _SHOWN
+        for what, paths in done:
+            for path in paths[:room]:
+                self._log.debug("{path}: {what}.", path=_shown(path), what=what)
+            room -= len(paths[:room])
+        more = sum(len(paths) for _, paths in done) - _SHOWN
+        if more > 0:
+            self._log.debug("And {more} more files.", more=more)
 
     def sayProgress(self, progress: Progress) -> None:
         """
@@ -154,8 +181,8 @@ class Account:
             )
         if outcome.unmended:
             self._log.warn(
-                "Mode or owner of {count} files could not be set ({path}, …): that needs root, "
-                "or the files' owner.",
+                "Mode or owner of {count} files or folders could not be set ({path}, …): that "
+                "needs root, or their owner.",
                 count=len(outcome.unmended),
                 path=_shown(outcome.unmended[0]),
             )
@@ -188,13 +215,12 @@ class Account:
             holds="\n".join(hold.text.replace("\n", " ")[:1000] for hold in holds.all)[:7_500],
         )
 
-    async def tellFailure(
-        self, peer: Peer, generation: Generation, root: bytes, failure: InstallFailed
-    ) -> None:
+    async def tellFailure(self, peer: Peer, generation: Generation, root: bytes, text: str) -> None:
         """
         Tell the master, once, that nothing could be installed.
+
+        @param text: why not, one line.
         """
-        text = str(failure)
         if not peer.live or text == self._failureTold:
             return
         self._failureTold = text

@@ -6,7 +6,7 @@ link's transfers.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from attrs import define
@@ -37,6 +37,7 @@ from wazuh_cluster.protocol import (
     RunnerSink,
     Transfers,
 )
+from wazuh_cluster.worker.postponed import Postponed
 
 #: Packs that are under way at once: one is opened while the other flows.
 LANES = 2
@@ -47,15 +48,12 @@ PACK_FILES = 2000
 PACK_BYTES = 64 * 1024 * 1024
 PACK_PATHS = 1024 * 1024
 
-#: How many bytes a pack may have beyond twice those of the manifest: files may
-#: have grown since it was made, and come whole all the same.
+#: How many bytes a pack may have beyond twice those of the manifest: what is
+#: beside the contents.
 EXCESS = 64 * 1024 * 1024
 
-#: For how many seconds a content for which there was no room is not fetched
-#: again.
-NO_ROOM_DELAY = 60.0
-
-NO_ROOM = "there was no room for it on the disk; it is tried again every minute"
+#: How many files are looked at between two yields.
+_STEP = 8192
 
 
 @define
@@ -139,15 +137,18 @@ class Fetcher:
         items: Items,
         limits: Limits,
         clock: IReactorTime,
+        postponed: Postponed,
     ) -> None:
+        """
+        @param postponed: outlives the link.
+        """
         self._peer = peer
         self._transfers = transfers
         self._runner = runner
         self._items = items
         self._limits = limits
         self._clock = clock
-        # Digest to when that content may be tried again.
-        self._later: dict[bytes, float] = {}
+        self._postponed = postponed
 
     async def manifest(self) -> tuple[Generation, Manifest]:
         """
@@ -164,6 +165,7 @@ class Fetcher:
             RequestManifest, number, receiving, transfer=number, window=self._transfers.window
         )
         manifest = await receiving
+        self._postponed.renew()
         return (
             Generation(
                 answer["master"], answer["number"], answer["root"], answer.get("epoch") or 0
@@ -178,9 +180,16 @@ class Fetcher:
         @return: path to one line, of those that could not be had.
         """
         now = self._clock.seconds()
-        self._later = {digest: due for digest, due in self._later.items() if due > now}
+        self._postponed.forgetOld(now)
         failures: dict[bytes, str] = {}
-        batches = _batches(plan, progress, self._later, failures)
+
+        def left(digest: bytes, size: int) -> bool:
+            why = self._postponed.why(digest, size, now, lambda: staging.folder.room)
+            if why is not None:
+                failures[digest] = why
+            return why is not None
+
+        batches = _batches(plan, progress, left)
 
         async def lane() -> None:
             while True:
@@ -189,8 +198,7 @@ class Fetcher:
                     return
                 if needed.indexes:
                     receiver = await self._pack(staging, plan, needed, progress)
-                    failures.update(receiver.failures)
-                    self._later.update(dict.fromkeys(receiver.noRoom, now + NO_ROOM_DELAY))
+                    self._note(plan, needed, receiver, failures)
 
         lanes = [Deferred.fromCoroutine(lane()) for _ in range(LANES)]
         try:
@@ -199,7 +207,26 @@ class Fetcher:
             for each in lanes:
                 each.cancel()
             raise _firstError(error) from None
-        return failures
+        return await self._runner.run(_byPath(plan, failures)) if failures else {}
+
+    def _note(
+        self, plan: Plan, needed: Needed, receiver: Receiver, failures: dict[bytes, str]
+    ) -> None:
+        """
+        Note what came of a pack, and what could not be had, by digest.
+        """
+        if not receiver.failures and not self._postponed:
+            return
+        manifest, now = plan.manifest, self._clock.seconds()
+        for index in needed.indexes:
+            digest = manifest.digest(index)
+            why = receiver.failures.get(manifest.paths[index])
+            if why is None:
+                self._postponed.came(digest)
+                continue
+            failures[digest] = why
+            full = receiver.noRoom.get(digest)
+            self._postponed.failed(digest, why, manifest.sizes[index], now, full)
 
     async def _pack(
         self, staging: Staging, plan: Plan, needed: Needed, progress: Progress
@@ -253,16 +280,12 @@ class Fetcher:
 
 
 def _batches(
-    plan: Plan,
-    progress: Progress,
-    later: Container[bytes],
-    failures: dict[bytes, str],
+    plan: Plan, progress: Progress, isLeft: Callable[[bytes, int], bool]
 ) -> Iterator[array[int]]:
     """
     Each content once, in packs of a bounded size.
 
-    @param later: digests of contents that are not tried now; for these
-        C{failures} gets a line.
+    @param isLeft: tells of a digest and size whether it is left alone now.
     """
     manifest, indexes = plan.manifest, plan.contents
     progress.files = len(indexes)
@@ -275,10 +298,9 @@ def _batches(
         if digest in seen:
             continue
         seen.add(digest)
-        if digest in later:
-            failures[manifest.paths[index]] = NO_ROOM
-            continue
         length = manifest.sizes[index]
+        if isLeft(digest, length):
+            continue
         if batch and (len(batch) >= PACK_FILES or size + length > PACK_BYTES or named > PACK_PATHS):
             yield batch
             batch, size, named = array("I"), 0, 0
@@ -287,6 +309,22 @@ def _batches(
         named += len(manifest.paths[index])
     if batch:
         yield batch
+
+
+def _byPath(plan: Plan, failures: Mapping[bytes, str]) -> Slices[dict[bytes, str]]:
+    """
+    Why the contents of which paths could not be had.
+
+    @param failures: the same by digest.
+    """
+    found: dict[bytes, str] = {}
+    for steps, index in enumerate(plan.contents):
+        if steps % _STEP == 0:
+            yield
+        why = failures.get(plan.manifest.digest(index))
+        if why is not None:
+            found[plan.manifest.paths[index]] = why
+    return found
 
 
 def _next(

@@ -4,6 +4,8 @@ What a worker holds back, and the operator's word that releases it.
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterator
+
 from attrs import evolve, frozen
 
 from wazuh_cluster.integrity import (
@@ -13,6 +15,7 @@ from wazuh_cluster.integrity import (
     Manifest,
     Owner,
     Plan,
+    Snapshot,
     Staging,
     agentsHold,
     findHolds,
@@ -34,15 +37,13 @@ class Decision:
     What is held, and what is done, of what differs.
 
     @ivar released: ids of holds that the operator accepted.
-    @ivar first: the id of the master that was joined first; C{None} for none.
-    @ivar other: whether this master is another one.
+    @ivar other: whether this master is another than the one joined first.
     """
 
     comparison: Comparison
     holds: Holds
     plan: Plan
     released: frozenset[str]
-    first: bytes | None
     other: bool
 
 
@@ -57,15 +58,21 @@ class Holding:
         self._memory = memory
         self._tree = tree
         self._runner = runner
+        # Extra valid files that the master had, and that are still here, or
+        # may be, though it has them no more.
         self._gone: frozenset[bytes] = frozenset()
+        # The same, and the ids of what is held, as they are on the disk.
+        self._keptGone: frozenset[bytes] = frozenset()
         self._kept: frozenset[str] | None = None
         self.holds = Holds()
 
     async def prepare(self) -> None:
         """
         Read what was held when the process before ended.
+
+        @raise wazuh_cluster.errors.StateDamaged: if it cannot be read.
         """
-        self._gone = await self._runner.call(self._memory.gone)
+        self._gone = self._keptGone = await self._runner.call(self._memory.gone)
 
     async def anyReleased(self) -> bool:
         """
@@ -87,11 +94,18 @@ class Holding:
         """
         Decide by the paths.
 
-        @param master: the master's id.
+        @param master: the master's id. The first one is remembered before any
+            of its files come.
+        @raise wazuh_cluster.errors.StateDamaged: if what was accepted, or who
+            was joined first, cannot be read.
+        @raise OSError: if the first master cannot be remembered.
         """
         released = await self._runner.call(self._memory.released)
         first = await self._runner.call(self._memory.master)
-        other = first is not None and first != master
+        if first is None:
+            await self._runner.call(self._memory.saveMaster, master)
+            first = master
+        other = first != master
 
         def work() -> Slices[Decision]:
             known = self._knowGone(comparison)
@@ -99,7 +113,7 @@ class Holding:
             holds = findHolds(known, local, manifest, self._tree.items, other, released)
             yield
             plan = makePlan(known, holds, manifest, owner)
-            return Decision(known, holds, plan, released, first, other)
+            return Decision(known, holds, plan, released, other)
 
         return await self._runner.run(work())
 
@@ -117,25 +131,61 @@ class Holding:
         )
         return evolve(decision, holds=holds, plan=plan)
 
-    async def remember(self, decision: Decision, master: bytes, complete: bool) -> None:
+    async def expect(self, plan: Plan, missing: Container[bytes]) -> None:
+        """
+        Remember, before they come, which extra valid files a plan brings: if
+        this process dies before it can say what it applied, they are the
+        master's nevertheless.
+
+        @param missing: paths of files that will not come.
+        @raise OSError: if that cannot be kept.
+        """
+        self._gone |= await self._runner.run(self._extraValid(plan, missing))
+        await self._keepGone(self._gone)
+
+    async def remember(
+        self,
+        decision: Decision,
+        master: bytes,
+        complete: bool,
+        manifest: Manifest,
+        lastApplied: Manifest | None,
+        snapshot: Snapshot,
+    ) -> None:
         """
         Keep what was decided.
 
         @param complete: whether all that was planned was done.
+        @param manifest: the master's.
+        @param lastApplied: the one before that.
+        @param snapshot: of what there is now.
+        @raise OSError: if it cannot be kept; call it again then.
         """
         holds = self.holds = decision.holds
-        if decision.first is None or (decision.other and not holds.all):
+        self._gone = await self._runner.run(self._stillGone(manifest, lastApplied, snapshot))
+        # Until the new manifest is on the disk, what it has counts there too.
+        await self._keepGone(self._gone | self._keptGone)
+        if decision.other and not holds.otherMaster:
             await self._runner.call(self._memory.saveMaster, master)
-        gone = await self._runner.run(self._heldGone(decision.comparison, holds))
-        if gone != self._gone:
-            await self._runner.call(self._memory.saveGone, gone)
-            self._gone = gone
         ids = frozenset(hold.id for hold in holds.all)
         if ids != self._kept:
             await self._runner.call(self._memory.saveHolds, holds.all)
             self._kept = ids
         if complete and decision.released - ids:
             await self._runner.call(self._memory.forgetReleased, decision.released - ids)
+
+    async def remembered(self) -> None:
+        """
+        The manifest is kept now, too.
+
+        @raise OSError: if what it tells cannot be forgotten; call it again then.
+        """
+        await self._keepGone(self._gone)
+
+    async def _keepGone(self, gone: frozenset[bytes]) -> None:
+        if gone != self._keptGone:
+            await self._runner.call(self._memory.saveGone, gone)
+            self._keptGone = gone
 
     def _agents(self, plan: Plan, staging: Staging) -> Slices[Hold | None]:
         index = plan.manifest.index(_KEYS)
@@ -164,15 +214,41 @@ class Holding:
             extraValid=tuple(path for path in comparison.extraValid if path not in gone),
         )
 
-    def _heldGone(self, comparison: Comparison, holds: Holds) -> Slices[frozenset[bytes]]:
+    def _stillGone(
+        self, manifest: Manifest, lastApplied: Manifest | None, snapshot: Snapshot
+    ) -> Slices[frozenset[bytes]]:
         """
-        Extra valid files that were deleted on the master, and are held here.
+        Extra valid files that were deleted on the master and are still here,
+        held or not removable; or may be here or there, unseen: the manifests to
+        come do not tell any more that the master had them.
         """
         found: list[bytes] = []
-        for steps, path in enumerate(comparison.extra):
+        unseen = snapshot.manifest.heldPaths()
+        for steps, path in enumerate(self._onceThere(manifest, lastApplied)):
             if steps % _STEP == 0:
                 yield
-            item = self._tree.items.find(path)
-            if path in holds and item is not None and item.extraValid:
+            if manifest.index(path) is None and (
+                snapshot.manifest.index(path) is not None or path in unseen
+            ):
                 found.append(path)
         return frozenset(found)
+
+    def _extraValid(self, plan: Plan, missing: Container[bytes]) -> Slices[frozenset[bytes]]:
+        found: list[bytes] = []
+        for steps, index in enumerate(plan.create):
+            if steps % _STEP == 0:
+                yield
+            path = plan.manifest.paths[index]
+            item = self._tree.items.find(path)
+            if item is not None and item.extraValid and path not in missing:
+                found.append(path)
+        return frozenset(found)
+
+    def _onceThere(self, manifest: Manifest, lastApplied: Manifest | None) -> Iterator[bytes]:
+        yield from self._gone
+        if lastApplied is None or lastApplied is manifest:
+            return
+        for item in self._tree.items:
+            if item.extraValid:
+                below = lastApplied.below(item.path)
+                yield from lastApplied.paths[below.start : below.stop]

@@ -19,17 +19,16 @@ from wazuh_cluster.errors import (
     NoSuchGeneration,
     ProtocolViolation,
 )
+from wazuh_cluster.failures import said
 from wazuh_cluster.integrity import (
     DIGEST_SIZES,
     Holds,
     Installed,
     Manifest,
     Outcome,
-    Owner,
     PathSet,
     Plan,
     Snapshot,
-    Staging,
 )
 from wazuh_cluster.interfaces import IRunner, IState, ITree, IWorkerObserver, Slices
 from wazuh_cluster.journal import INTEGRITY_CHECK, INTEGRITY_SYNC, Journal
@@ -39,7 +38,9 @@ from wazuh_cluster.worker.account import Account, describeCounts, describeOutcom
 from wazuh_cluster.worker.fetch import Fetcher, Progress
 from wazuh_cluster.worker.holding import Holding
 from wazuh_cluster.worker.memory import Applied, WorkerMemory
+from wazuh_cluster.worker.postponed import Postponed
 from wazuh_cluster.worker.restarts import Restarts
+from wazuh_cluster.worker.workplace import Workplace
 
 #: Seconds between two lines about a fetch that takes long.
 PROGRESS_INTERVAL = 10.0
@@ -85,9 +86,10 @@ class IntegrityThread:
         wazuhStarts: Callable[[], Iterable[float]],
     ) -> None:
         self.tree = tree
-        self._memory = WorkerMemory(state, tree.items)
+        memory = WorkerMemory(state, tree.items)
         self._restarts = Restarts(state, tree.items, runner, wallClock, wazuhStarts)
-        self._holding = Holding(self._memory, tree, runner)
+        self._holding = Holding(memory, tree, runner)
+        self._workplace = Workplace(tree, memory, self._holding, runner)
         self._runner = runner
         self._clock = clock
         self._limits = limits
@@ -95,18 +97,15 @@ class IntegrityThread:
         self._check = Journal(INTEGRITY_CHECK)
         self._sync = Journal(INTEGRITY_SYNC)
         self._link: _Link | None = None
+        self._postponed = Postponed()
         self._again: Callable[[], None] = lambda: None
         self._soon: IDelayedCall | None = None
         self._hints = float(_HINTS)
         self._hinted = clock.seconds()
-        self._prepared = False
-        self._owner: Owner | None = None
-        self._staging: Staging
         self._algorithm = tree.algorithm
         self.snapshot: Snapshot | None = None
         self._pending: frozenset[bytes] = frozenset()
         self._account = Account(self._sync, tree.path, clock)
-        self.applied: Applied | None = None
         self.progress = Progress()
 
     @property
@@ -115,6 +114,13 @@ class IntegrityThread:
         See the class.
         """
         return self._holding.holds
+
+    @property
+    def applied(self) -> Applied | None:
+        """
+        See the class.
+        """
+        return self._workplace.applied
 
     def joined(
         self, peer: Peer, transfers: Transfers, master: MasterInfo, again: Callable[[], None]
@@ -125,7 +131,15 @@ class IntegrityThread:
         @param again: asks for a run before the next interval.
         """
         self._again = again
-        fetcher = Fetcher(peer, transfers, self._runner, self.tree.items, self._limits, self._clock)
+        fetcher = Fetcher(
+            peer,
+            transfers,
+            self._runner,
+            self.tree.items,
+            self._limits,
+            self._clock,
+            self._postponed,
+        )
         self._link = _Link(peer, fetcher, master)
 
     def left(self) -> None:
@@ -166,30 +180,36 @@ class IntegrityThread:
 
     async def _run(self, link: _Link) -> str:
         started = self._clock.seconds()
-        if not self._prepared:
-            await self._prepare()
+        await self._workplace.prepare(self._algorithm)
         await self._restarts.look()
         snapshot = await self._scan()
         try:
             generation, upToDate, snapshot = await self._ask(link, snapshot)
         except NoSuchGeneration:
             return "the master has no generation yet"
+        if upToDate:
+            self._account.alreadyAt(generation)
         known = self.applied
         if known is not None and known.generation == generation:
             manifest = known.manifest
             mends = await self._runner.run(self.tree.findMends(snapshot))
             strays = self.tree.findStrays(snapshot, manifest)
-            if upToDate and not mends and not strays and not await self._holding.anyReleased():
+            unfinished = not self._workplace.settled or await self._holding.anyReleased()
+            if upToDate and not (mends or strays or unfinished):
                 return f"up to date with generation {generation.describe()}"
         else:
             generation, manifest = await link.fetcher.manifest()
             self._forThis(link, generation)
         try:
-            return await self._apply(link, started, snapshot, generation, manifest)
-        except InstallFailed as failure:
+            done, refusal = await self._apply(link, started, snapshot, generation, manifest)
+        except (InstallFailed, OSError) as failure:
             root = await self._runner.run(self._root(snapshot))
-            await self._account.tellFailure(link.peer, generation, root, failure)
+            why = said(failure) if isinstance(failure, OSError) else str(failure)
+            await self._account.tellFailure(link.peer, generation, root, why)
             raise
+        if refusal is not None:
+            raise refusal
+        return done
 
     def _require(self) -> _Link:
         if self._link is None:
@@ -202,16 +222,6 @@ class IntegrityThread:
                 "the master sent a generation of another master: restart it; if that stays so, "
                 "report it"
             )
-
-    async def _prepare(self) -> None:
-        removed = await self._runner.run(self.tree.sweep())
-        if removed:
-            self._sync.info("Removed {count} temporary files of an earlier run.", count=removed)
-        self.applied = await self._runner.run(self._memory.loadApplied())
-        await self._holding.prepare()
-        self._owner = await self._runner.call(self.tree.owner)
-        self._staging = await self._runner.call(self.tree.openStaging, self._algorithm)
-        self._prepared = True
 
     async def _scan(self, installed: Installed | None = None) -> Snapshot:
         previous = self.snapshot
@@ -259,9 +269,7 @@ class IntegrityThread:
                 algorithm=answer["algorithm"],
             )
             self._algorithm = answer["algorithm"]
-            await self._runner.call(self._staging.close)
-            self._staging = await self._runner.call(self.tree.openStaging, self._algorithm)
-            self.applied = None
+            await self._workplace.useAlgorithm(self._algorithm)
             return await self._ask(link, await self._scan(), again=True)
         self._check.debug(
             "Finished. {state} generation {generation}.",
@@ -279,14 +287,22 @@ class IntegrityThread:
         snapshot: Snapshot,
         generation: Generation,
         manifest: Manifest,
-    ) -> str:
+    ) -> tuple[str, OSError | None]:
+        """
+        Do what there is to do.
+
+        @return: what came of it, for people; and what kept this worker from
+            noting it.
+        """
         if snapshot.manifest.algorithm != manifest.algorithm:
             raise ProtocolViolation("its manifest came with another algorithm than it said")
+        await self._workplace.renewStaging()
         known = self.applied
         lastApplied = known.manifest if known is not None else None
         comparison = await self._runner.run(self.tree.compare(snapshot, manifest, lastApplied))
+        owner = await self._runner.call(self.tree.owner)
         decision = await self._holding.decide(
-            comparison, snapshot.manifest, manifest, generation.master, self._owner
+            comparison, snapshot.manifest, manifest, generation.master, owner
         )
         plan = decision.plan
         counts = describeCounts(plan)
@@ -294,22 +310,24 @@ class IntegrityThread:
         if fetching or plan.delete or plan.clear:
             self._account.starting(counts, fetching)
         failures = await self._fetch(link, plan)
-        decision = await self._holding.decideAgents(decision, self._staging)
+        decision = await self._holding.decideAgents(decision, self._workplace.staging)
         plan, holds = decision.plan, decision.holds
         outcome = Outcome()
+        workplace = self._workplace
+        workplace.settled = False
         if plan:
+            untidy, workplace.untidy = workplace.untidy, True
+            await self._holding.expect(plan, failures)
             install = partial(self._install, plan, failures)
-            outcome = await self._restarts.installing(plan, install)
+            outcome = await self._restarts.installing(plan, failures, install)
+            workplace.untidy = untidy or outcome.untidy
             changed = frozenset((*outcome.created, *outcome.updated))
             snapshot = await self._scan(Installed(manifest, changed, self.tree.items))
         self._pending = frozenset(decision.comparison.extraValid)
-        self.applied = Applied(generation, manifest)
-        if known is None or known.generation != generation:
-            await self._runner.run(self._memory.saveApplied(self.applied))
         complete = not (outcome.failed or outcome.postponed)
-        await self._holding.remember(decision, generation.master, complete)
-        if complete:
-            await self._runner.run(self._staging.sweep())
+        refusal = await workplace.settle(
+            Applied(generation, manifest), lastApplied, decision, complete, snapshot
+        )
         if outcome.postponed and self._link is not None:
             if self._soon is not None and self._soon.active():
                 self._soon.cancel()
@@ -328,7 +346,8 @@ class IntegrityThread:
             self._observer.synced(report)
         return (
             f"{'at' if reached else 'not yet at'} generation {generation.describe()}: {counts}, "
-            f"{len(outcome.failed)} failed, {len(holds)} held"
+            f"{len(outcome.failed)} failed, {len(holds)} held",
+            refusal,
         )
 
     async def _fetch(self, link: _Link, plan: Plan) -> dict[bytes, str]:
@@ -339,7 +358,7 @@ class IntegrityThread:
         saying.clock = self._clock
         saying.start(PROGRESS_INTERVAL, now=False).addErrback(self._bug)
         try:
-            return await link.fetcher.contents(self._staging, plan, self.progress)
+            return await link.fetcher.contents(self._workplace.staging, plan, self.progress)
         finally:
             saying.stop()
 
@@ -353,4 +372,4 @@ class IntegrityThread:
         self._sync.failure("The progress could not be said: this is a bug.", failure)
 
     async def _install(self, plan: Plan, failures: dict[bytes, str]) -> Outcome:
-        return await self._runner.run(self.tree.install(plan, self._staging, failures))
+        return await self._runner.run(self.tree.install(plan, self._workplace.staging, failures))

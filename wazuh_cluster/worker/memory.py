@@ -111,13 +111,15 @@ class WorkerMemory:
 
     def master(self) -> bytes | None:
         """
-        The id of the master whose files these are; C{None} before the first.
+        The id of the master whose files these are; C{None} before the first,
+        C{b""} for one that is not known any more.
         """
         content = self._state.load(_MASTER)
         try:
             return None if content is None else bytes.fromhex(content.decode("ascii").strip())
         except ValueError:
-            return None
+            # Whoever it was: the files here are not given away for that.
+            return b""
 
     def saveMaster(self, master: bytes) -> None:
         """

@@ -4,13 +4,14 @@ What a worker notes of restarts of Wazuh: that one is due, and that it was done.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Container, Iterable
 
 from wazuh_cluster.errors import InstallFailed, StateDamaged
+from wazuh_cluster.failures import said
 from wazuh_cluster.integrity import Items, Outcome, Plan
 from wazuh_cluster.interfaces import IRunner, IState, Slices
 from wazuh_cluster.journal import INTEGRITY_SYNC, Journal
-from wazuh_cluster.restartdue import RestartDue
+from wazuh_cluster.restartdue import DueRestart, RestartDue
 
 #: How many paths are looked at between two yields.
 _STEP = 8192
@@ -38,7 +39,7 @@ class Restarts:
         self._wallClock = wallClock
         self._wazuhStarts = wazuhStarts
         self._log = Journal(INTEGRITY_SYNC)
-        self._saidDamage = False
+        self._damage = ""
 
     async def look(self) -> None:
         """
@@ -46,12 +47,17 @@ class Restarts:
         """
         await self._runner.call(self._clear)
 
-    async def installing(self, plan: Plan, install: Callable[[], Awaitable[Outcome]]) -> Outcome:
+    async def installing(
+        self, plan: Plan, missing: Container[bytes], install: Callable[[], Awaitable[Outcome]]
+    ) -> Outcome:
         """
         Install, with the mark made before: files that are there are not
         noticed again after a crash.
+
+        @param missing: paths of files that will not be installed, for their
+            contents are not here.
         """
-        planned = await self._runner.run(self._concerned(plan))
+        planned = await self._runner.run(self._concerned(plan, missing))
         before = await self._runner.call(self._due.readOrForget)
         if planned:
             await self._runner.call(self._due.add, planned, self._wallClock())
@@ -60,11 +66,11 @@ class Restarts:
         except InstallFailed:
             # Nothing has changed.
             if planned:
-                await self._runner.call(self._due.settle, before, (), 0.0)
+                await self._runner.call(self._settle, before, (), 0.0)
             raise
         done = outcome.restart
         if planned or done:
-            await self._runner.call(self._due.settle, before, done, self._wallClock())
+            await self._runner.call(self._settle, before, done, self._wallClock())
         if done:
             self._log.info(
                 "A restart of Wazuh is due: {count} rules, decoders or lists changed "
@@ -75,19 +81,39 @@ class Restarts:
             )
         return outcome
 
+    def _settle(self, before: DueRestart | None, done: Iterable[bytes], now: float) -> None:
+        """
+        Name in the mark what was installed, and no more; what a disk refuses
+        of that harms nobody.
+        """
+        try:
+            self._due.settle(before, done, now)
+        except (OSError, StateDamaged) as error:
+            self._log.error(
+                "The note that a restart is due may name files that did not come: {error}",
+                error=said(error) if isinstance(error, OSError) else error,
+            )
+
     def _clear(self) -> None:
+        # A note must not keep files from coming.
         try:
             restarted = self._due.clearIfRestarted(self._wazuhStarts())
         except StateDamaged as damage:
-            # A note must not keep files from coming.
-            if not self._saidDamage:
-                self._log.error("{damage}.", damage=damage)
-            self._saidDamage = True
+            self._sayDamage(str(damage))
             return
+        except OSError as error:
+            self._sayDamage(f"The note that a restart is due cannot be removed: {said(error)}")
+            return
+        self._damage = ""
         if restarted:
             self._log.info("Wazuh was restarted: no restart is due any more.")
 
-    def _concerned(self, plan: Plan) -> Slices[list[bytes]]:
+    def _sayDamage(self, damage: str) -> None:
+        if damage != self._damage:
+            self._log.error("{damage}.", damage=damage)
+        self._damage = damage
+
+    def _concerned(self, plan: Plan, missing: Container[bytes]) -> Slices[list[bytes]]:
         """
         The files that make a restart due when a plan is carried out.
         """
@@ -96,6 +122,6 @@ class Restarts:
             if steps % _STEP == 0:
                 yield
             item = self._items.find(path)
-            if item is not None and item.restart:
+            if item is not None and item.restart and path not in missing:
                 found.append(path)
         return found

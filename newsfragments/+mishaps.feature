@@ -1,0 +1,1 @@
+Nodes live through disks that fill, fail, hang or turn read-only, homes that are emptied, replaced or restored, and clocks that are set; whatever happened is one line in the log, and mends itself when its cause is gone. Modes and owners of carried folders are mended too.
