@@ -120,12 +120,16 @@ def end(content: bytes, transfer: int = 1, **values: Any) -> bytes:
     return box(_command="EndTransfer", transfer=transfer, **{**right, **values})
 
 
-def wantsOf(*paths: bytes, offset: int = 0, count: int | None = None) -> bytes:
+def wantsOf(
+    *paths: bytes, offset: int = 0, size: int = 16_000_000, count: int | None = None
+) -> bytes:
     """
     A list of wants, whatever its paths are.
+
+    @param size: of each file; of one that has become shorter nothing is sent.
     """
     body = b"".join(
-        struct.pack("!H", len(path)) + path + struct.pack("!Q", offset) + b"d" * 16
+        struct.pack("!H", len(path)) + path + struct.pack("!QQ", offset, size) + b"d" * 16
         for path in paths
     )
     return struct.pack("!4sBI", b"wcW1", 16, len(paths) if count is None else count) + body

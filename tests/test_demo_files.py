@@ -310,6 +310,7 @@ class HomesTests(SynchronousTestCase):
         makeNodeHome(home, MASTER, "hub", freePort(), "5e8f0b6c2d914a7f93b1c7d60a2e48f5", 0.5)
         options = Options()
         options.parseOptions(["--home", home.path])
+        self.patch(reactor, "seconds", reactor.seconds)
         node = makeService(options).getServiceNamed("master")  # type: ignore[attr-defined]
         self.assertEqual(0.5, node.fileIntegrity.interval)
 

@@ -365,7 +365,7 @@ class ViolationTests(StrangersCase):
         """
         await self.startBoth()
         attacker = await self.joined("greedy")
-        wants = wantsOf(b"etc/lists/none", RULES, offset=2**64 - 1)
+        wants = wantsOf(b"etc/lists/none", RULES, offset=2**40 - 1, size=2**40)
         attacker.say(requestFiles() + chunk(wants) + end(wants))
         await self.until(
             lambda: any(each.get(b"_command") == b"EndTransfer" for each in attacker.boxes),

@@ -13,6 +13,7 @@ from io import StringIO
 from typing import Any
 
 from twisted.application.service import Application
+from twisted.internet import reactor
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, Logger, globalLogPublisher
@@ -69,6 +70,10 @@ class TapTests(SynchronousTestCase):
     """
     From options and files to a service, without opening anything.
     """
+
+    def setUp(self) -> None:
+        # A daemon's reactor keeps its own time from then on.
+        self.patch(reactor, "seconds", reactor.seconds)
 
     def home(
         self, role: str = "worker", bind: str = "127.0.0.1", port: int = 1, disabled: str = "no"

@@ -51,6 +51,18 @@ def quietLog(path: str) -> ILogObserver:
     )
 
 
+def keepTime(reactor: Any) -> None:
+    """
+    Let a reactor count by a clock that nobody sets; before anything asks it for
+    the time.
+
+    Twisted counts by the time of day. Somebody who sets a clock back by an hour
+    would stop every thread of a node for that hour, and setting it forward would
+    look as if all peers had been silent.
+    """
+    reactor.seconds = time.monotonic
+
+
 class NodeService(MultiService):
     """
     A node and its log.
@@ -106,10 +118,6 @@ class NodeService(MultiService):
         """
         Open the private key and the port.
         """
-        # Twisted counts by the time of day. Somebody who sets a clock back by
-        # an hour would stop every thread of a node for that hour, and setting
-        # it forward would look as if all peers had been silent.
-        self._reactor.seconds = time.monotonic
         globalLogPublisher.addObserver(self._log)
         for warning in self._config.warnings:
             self._journal.warn("{warning}", warning=warning)

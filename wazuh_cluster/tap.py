@@ -29,7 +29,7 @@ from twisted.logger import (
 from twisted.python import usage
 
 from wazuh_cluster.config import Config, loadConfig
-from wazuh_cluster.daemon import NodeService, portProblem
+from wazuh_cluster.daemon import NodeService, keepTime, portProblem
 from wazuh_cluster.descriptors import descriptorsFor
 from wazuh_cluster.errors import BadInput, HomeError
 from wazuh_cluster.home import Home, addWorkingFolders, checkHome, checkHomeId, chooseOwner
@@ -111,6 +111,7 @@ def makeService(options: Options) -> IService:
     @raise SystemExit: with one line if it cannot be run; with status 0 if the
         configuration says that there is to be no cluster.
     """
+    keepTime(_theReactor())
     home = Home(options["home"])
     try:
         checkHome(home, _mayWrite(options))
