@@ -43,11 +43,11 @@ class MasterLocator(CommandLocator):
         return Deferred.fromCoroutine(self._node.join(self._session, hello))
 
     @KeepAlive.responder
-    def keepAlive(self, clock: int) -> dict[str, Any]:
+    def keepAlive(self, clock: int, tick: int | None) -> dict[str, Any]:
         """
         See L{KeepAlive}.
         """
-        return {"clock": self._node.keepAlive(self._session, clock)}
+        return {"clock": self._node.keepAlive(self._session, clock, tick)}
 
     @CheckIntegrity.responder
     def checkIntegrity(self, root: bytes, algorithm: str) -> dict[str, Any]:

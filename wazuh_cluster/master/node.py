@@ -101,6 +101,8 @@ class MasterNode:
                 reason=str(refusal),
             )
             raise
+        if hello["tick"] is not None:
+            session.ticks.see(hello["tick"] / 1e6)
         session.log.info(
             "Joined from {address}, {software}.", address=info.address, software=info.software
         )
@@ -182,14 +184,17 @@ class MasterNode:
             format += " ({suppressed} like it before)"
         self._log.warn(format, suppressed=suppressed, **fields)
 
-    def keepAlive(self, session: Session, clock: int) -> int:
+    def keepAlive(self, session: Session, clock: int, tick: int | None) -> int:
         """
         A worker is alive.
 
         @param clock: its wall clock, in microseconds.
-        @return: the master's.
+        @param tick: its monotonic clock, likewise, if it says.
+        @return: the master's wall clock.
         """
         status = session.requireJoined()
+        if tick is not None:
+            session.ticks.see(tick / 1e6)
         status.lastKeepAlive = self._clock.seconds()
         now = int(self.wallClock() * 1e6)
         status.clockOffset = (clock - now) / 1e6

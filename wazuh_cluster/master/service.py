@@ -25,6 +25,7 @@ from wazuh_cluster.master.doorstep import DoorstepFactory
 from wazuh_cluster.master.generations import Generations
 from wazuh_cluster.master.integrity import MasterIntegrity
 from wazuh_cluster.master.listener import SessionFactory
+from wazuh_cluster.master.locator import MasterLocator
 from wazuh_cluster.master.node import MasterNode
 from wazuh_cluster.master.session import Session
 from wazuh_cluster.model import MASTER, Identity, NodeName, NodeStatus
@@ -272,12 +273,17 @@ class MasterService(MultiService):
     def _session(self) -> Session:
         return Session(
             self.node,
-            self.integrity,
             self._trust,
             self._reactor,
             self._limits,
-            self._locators,
+            self._locatorsOf,
         )
+
+    def _locatorsOf(self, session: Session) -> list[IResponderLocator]:
+        """
+        What answers on one session.
+        """
+        return [MasterLocator(self.node, self.integrity, session), *self._locators]
 
     async def _recalculate(self) -> str:
         self._snapshot = await self._scanRunner.run(self._tree.scan(self._snapshot))

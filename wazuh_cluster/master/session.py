@@ -4,7 +4,7 @@ One connection to the master, from the first byte to the last.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
@@ -14,12 +14,11 @@ from twisted.protocols.amp import IResponderLocator
 from wazuh_cluster.errors import ClusterError, IdentityMismatch, ProtocolViolation, Refused
 from wazuh_cluster.interfaces import IClusterTrust
 from wazuh_cluster.journal import MAIN, Journal
-from wazuh_cluster.master.locator import MasterLocator
+from wazuh_cluster.master.ticks import Ticks
 from wazuh_cluster.model import MASTER, WORKER, Identity, NodeStatus, WorkerInfo
 from wazuh_cluster.protocol import KeepAlive, Limits, Peer, Transfers
 
 if TYPE_CHECKING:
-    from wazuh_cluster.master.integrity import MasterIntegrity
     from wazuh_cluster.master.node import MasterNode
 
 
@@ -33,17 +32,20 @@ class Session:
     @ivar status: what the master knows of the worker; C{None} before it
         joined.
     @ivar refusal: why it may not join, if that was said.
+    @ivar ticks: what the worker's monotonic clock is on the master's.
     """
 
     def __init__(
         self,
         node: MasterNode,
-        integrity: MasterIntegrity,
         trust: IClusterTrust,
         clock: IReactorTime,
         limits: Limits,
-        locators: Sequence[IResponderLocator],
+        locators: Callable[[Session], Sequence[IResponderLocator]],
     ) -> None:
+        """
+        @param locators: makes the responders of this session.
+        """
         self._node = node
         self._trust = trust
         self.clock = clock
@@ -51,12 +53,13 @@ class Session:
         self.identity: Identity | None = None
         self.status: NodeStatus | None = None
         self.refusal: Refused | None = None
+        self.ticks = Ticks(clock)
         self._greeted = False
         self.log = Journal(MAIN)
         self.transfers = Transfers(MASTER, clock, limits)
         self.peer = Peer(
             WORKER,
-            [self.transfers, MasterLocator(node, integrity, self), *locators],
+            [self.transfers, *locators(self)],
             clock,
             limits,
             self._handshaken,

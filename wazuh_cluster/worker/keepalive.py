@@ -52,7 +52,10 @@ class KeepAliveThread:
         # what the peer aborts on is a silence of both together.
         try:
             answer = await self._peer.call(
-                KeepAlive, self._timeout * MAX_FAILURES, clock=int(sent * 1e6)
+                KeepAlive,
+                self._timeout * MAX_FAILURES,
+                clock=int(sent * 1e6),
+                tick=int(before * 1e6),
             )
         except LinkStalled:
             self._log.error("The master did not answer {n} keep-alives.", n=MAX_FAILURES)

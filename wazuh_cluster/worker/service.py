@@ -244,6 +244,7 @@ class WorkerService(Service):
             nonce=self._nonce,
             software=f"wazuh_cluster {__version__}",
             wazuh=self._wazuhVersion,
+            tick=int(self._reactor.seconds() * 1e6),
         )
         if answer["name"] != certified.name:
             raise IdentityMismatch(

@@ -1,0 +1,213 @@
+"""
+The ports of the agents' rooms, and what their adapters guarantee.
+
+All methods that return a L{Deferred} may take a while; none blocks. What one of
+them fails with, beyond what it names, is a fault of the adapter's world (a disk
+that is full, a database that does not answer) as a
+L{ClusterError<wazuh_cluster.errors.ClusterError>} with one line, and nothing is
+half-done then.
+
+Where the truth of registrations and assignments lies is the adapter's business:
+nothing outside of it may assume that it is a local file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from twisted.internet.defer import Deferred
+from zope.interface import Interface
+
+from wazuh_cluster.agents.model import Agent, AgentRecord, AgentStatus, Group, Registration
+
+
+class IRegistrar(Interface):
+    """
+    Who is registered. On a master it decides; nobody else does.
+    """
+
+    def register(request: Registration, requestId: bytes, origin: str) -> Deferred[Agent]:
+        """
+        Register an agent. When it fires, the agent outlives the death of any
+        process and of the machine.
+
+        The same id from the same origin within ten minutes is a retry and gives
+        the same agent, whatever died between. Concurrent calls are safe: each
+        id is given once.
+
+        @param requestId: 16 bytes that whoever first had the request made.
+        @param origin: the name of the node at which the agent asked.
+        @raise wazuh_cluster.errors.RegistrationRefused: if it may not be; with
+            authd's code and text.
+        """
+
+    def undo(requestId: bytes, origin: str) -> Deferred[Agent | None]:
+        """
+        The agent never got its answer: remove what this request registered,
+        and refuse the request if it comes, or is worked off, later.
+
+        @return: what was removed, C{None} if there was nothing.
+        """
+
+    def remove(ids: Collection[int], purge: bool | None = None) -> Deferred[Sequence[Agent]]:
+        """
+        Remove agents; those that are not registered are passed over.
+
+        @param purge: whether no trace stays in C{client.keys}; C{None} for the
+            configured way.
+        @return: those that were removed, durably.
+        """
+
+    def get(agent: int) -> Deferred[Agent | None]:
+        """
+        A registered agent.
+        """
+
+    def known(ids: Collection[int]) -> Deferred[frozenset[int]]:
+        """
+        Those of C{ids} that are registered. It is asked for each batch of
+        records, thousands of times a second.
+        """
+
+    def page(after: int, most: int) -> Deferred[Sequence[Agent]]:
+        """
+        The next C{most} registered agents by id, of those above C{after}.
+        """
+
+    def highest() -> Deferred[int]:
+        """
+        The highest agent id that was ever seen here, 0 for none.
+        """
+
+    def seen(agent: int) -> Deferred[None]:
+        """
+        Some node has seen this id: it is never given, nor one below it.
+        """
+
+
+class IRegistrationTimes(Interface):
+    """
+    What the force rules ask about an agent that is registered already.
+    """
+
+    def status(agent: int) -> Deferred[AgentStatus | None]:
+        """
+        Its status now; C{None} if that cannot be said.
+        """
+
+
+class IAgentSource(Interface):
+    """
+    The records of the agents that report to this node. C{heard} is in seconds
+    of the system's monotonic clock (C{time.monotonic}), which no change of the
+    date moves.
+    """
+
+    def markAll() -> Deferred[None]:
+        """
+        A new master, or the same one anew: nothing was taken by it yet.
+        """
+
+    def pending(most: int) -> Deferred[Sequence[AgentRecord]]:
+        """
+        Up to C{most} records that the master has not taken as they are now;
+        the longest waiting first. The same ones again until they are L{taken}.
+        """
+
+    def taken(records: Sequence[AgentRecord]) -> Deferred[None]:
+        """
+        The master took these as they were then. One that changed since is still
+        pending.
+        """
+
+    def unknown(ids: Collection[int]) -> Deferred[None]:
+        """
+        The master does not know these agents. Their records are kept back until
+        they change, or until C{client.keys} does.
+        """
+
+    def subscribe(changed: object) -> None:
+        """
+        Call C{changed()} in the reactor's thread when there is something
+        pending, at most once until L{pending} was asked again.
+        """
+
+
+class IAgentStore(Interface):
+    """
+    The records of the whole fleet, on the master. C{heard} is in seconds since
+    the epoch by the master's clock.
+    """
+
+    def take(records: Sequence[AgentRecord], now: float) -> Deferred[int]:
+        """
+        Keep those that are at least as new as what is there, by C{heard}; a
+        C{heard} in the future counts as now, in what comes and in what is
+        there. When it fires they are committed. Calls that wait are committed
+        together.
+
+        @return: how many were newer than what was there.
+        """
+
+    def remove(ids: Collection[int]) -> Deferred[None]:
+        """
+        Forget these agents.
+        """
+
+    def records(ids: Collection[int]) -> Deferred[Mapping[int, AgentRecord]]:
+        """
+        The records of these agents; those without one are left out.
+        """
+
+
+class IAssignments(Interface):
+    """
+    The groups, and which agents are in them. On a master it decides.
+    """
+
+    def groups() -> Deferred[Sequence[Group]]:
+        """
+        All groups, by name.
+        """
+
+    def create(name: str) -> Deferred[None]:
+        """
+        Make a group.
+
+        @raise wazuh_cluster.errors.GroupRefused: if the name cannot be one, or
+            is taken.
+        """
+
+    def delete(name: str) -> Deferred[Sequence[int]]:
+        """
+        Remove a group, and every agent from it.
+
+        @return: the agents that were in it.
+        @raise wazuh_cluster.errors.GroupRefused: if there is none, or it is
+            C{default}.
+        """
+
+    def missing(names: Iterable[str]) -> Deferred[Sequence[str]]:
+        """
+        Those of these names of which there is no group.
+        """
+
+    def of(ids: Collection[int]) -> Deferred[Mapping[int, tuple[str, ...]]]:
+        """
+        The groups of these agents, in the order of priority; those without one
+        are left out.
+        """
+
+    def assign(groups: Mapping[int, tuple[str, ...]]) -> Deferred[None]:
+        """
+        Make these the groups of these agents, durably; none at all forgets the
+        agent.
+
+        @raise wazuh_cluster.errors.GroupRefused: if there is no such group, or
+            there are too many; nothing was assigned then.
+        """
+
+    def remove(ids: Collection[int]) -> Deferred[None]:
+        """
+        Forget these agents.
+        """
