@@ -246,6 +246,17 @@ class RefusedConfigTests(Reading):
             self.assertIn("openssl rand -hex 16", line)
             self.assertNotIn(KEY[:-1], line)
 
+    def test_keyNotNeeded(self) -> None:
+        """
+        Where certificates do what the key does, nobody judges the key.
+        """
+        for key in (None, "", "short", "c98b62a9b6169ac5f67dae55ae4a9088", "ab" * 16):
+            config = readConfig(
+                conf(key=key), "ossec.conf", home="/h", readableByAll=True, keyNeeded=False
+            )
+            self.assertEqual(key or "", config.key)
+            self.assertEqual((None, ()), (config.keyProblem, config.warnings))
+
     def test_workerWithoutMaster(self) -> None:
         """
         A worker whose nodes are missing, empty or a placeholder is refused.

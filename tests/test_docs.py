@@ -19,7 +19,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.manual import FILES, FOLDER
 from wazuh_cluster import model
 from wazuh_cluster.clusterblock import DEFAULT_BIND, DEFAULT_CLUSTER, DEFAULT_NODE, DEFAULT_PORT
-from wazuh_cluster.integrity import DIGEST_SIZES, WAZUH_ITEMS, pack, paths
+from wazuh_cluster.integrity import (
+    DIGEST_SIZES,
+    WAZUH_ITEMS,
+    agreement,
+    itemsText,
+    pack,
+    paths,
+)
 from wazuh_cluster.integrity.holds import MANY, isMishap
 from wazuh_cluster.integrity.pack import Sent
 from wazuh_cluster.logline import MAX_LINE
@@ -177,6 +184,10 @@ class NumbersTests(SynchronousTestCase):
             *(f"``{item.path.decode('ascii')}``" for item in WAZUH_ITEMS),
             *(f"``{suffix.decode('ascii')}``" for suffix in WAZUH_ITEMS.excludedSuffixes),
             *(f"``{name.decode('ascii')}``" for name in WAZUH_ITEMS.excludedNames),
+            " ".join(itemsText(WAZUH_ITEMS).split()),
+            f'"{agreement._LABEL[:-1].decode("ascii")}"',
+            f"more than {agreement.MAX_TEXT:,} octets is cut after a line, and has "
+            f"``{agreement._CUT}`` as its last",
         )
 
     def test_operators(self) -> None:

@@ -4,22 +4,30 @@ Tests for how workers join a master, and leave it.
 
 from __future__ import annotations
 
+from typing import Any, cast
+
+from attrs import evolve
+from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
 from tests.clustercase import ClusterCase, Story
 from wazuh_cluster.errors import (
     DisplacedClone,
+    ItemsDiffer,
     LinkClosed,
     NameInUse,
     NotTrusted,
     WrongCluster,
     WrongKey,
 )
-from wazuh_cluster.protocol import Limits
+from wazuh_cluster.integrity import WAZUH_ITEMS, DirectoryTree, Item, Items
+from wazuh_cluster.model import MASTER
+from wazuh_cluster.protocol import Hello, Limits, Peer
 from wazuh_cluster.testing.state import MemoryState
-from wazuh_cluster.testing.trust import testTrust
+from wazuh_cluster.testing.trust import OneProtocol, testTrust
 
 
 class Stranger(Protocol):
@@ -81,6 +89,76 @@ class JoinTests(ClusterCase):
         self.worker(trust=testTrust("worker", "w1", cluster="other"), observer=story)
         story.reasons[0].trap(WrongCluster)
         self.assertIn("set <name> to wazuh", story.reasons[0].getErrorMessage())
+
+    def test_otherItems(self) -> None:
+        """
+        A worker with other items than its master's is told which, and joins
+        when it has the same; its log says it once.
+        """
+        events: list[Any] = []
+        observe = cast(ILogObserver, events.append)
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        threats = Item(b"etc/threats", names=(b"*.json",))
+        self.master(tree=self.carrying(threats))
+        story = Story()
+        worker = self.worker(observer=story)
+        self.pass_(100)
+        self.assertGreater(len(story.reasons), 3)
+        for reason in story.reasons:
+            reason.trap(ItemsDiffer)
+        said = [formatEvent(event) or "" for event in events if event["log_level"].name != "debug"]
+        told = [line for line in said if "'etc/threats names *.json'" in line]
+        self.assertEqual(2, len(told), told)
+        for line, beginning in zip(told, ("Refused w1 at w1: ", "Could not connect"), strict=True):
+            self.assertTrue(line.startswith(beginning), line)
+            self.assertIn("only the master has", line)
+            self.assertIn("make [item ...] in etc/wazuh_cluster.ini the same", line)
+        self.stop(worker)
+        self.successResultOf(self.worker(tree=self.carrying(threats)).whenJoined())
+
+    def carrying(self, item: Item) -> DirectoryTree:
+        """
+        A new home that carries a further item.
+        """
+        return DirectoryTree(self.makeHome("with-item").path, Items((*WAZUH_ITEMS, item)))
+
+    def test_ownRulesOfItems(self) -> None:
+        """
+        What does not change what is carried may be another on each node.
+        """
+        item = Item(b"etc/threats")
+        self.master(tree=self.carrying(item))
+        other = evolve(item, mode=0o640, restart=True)
+        self.successResultOf(self.worker(tree=self.carrying(other)).whenJoined())
+
+    def test_withoutItems(self) -> None:
+        """
+        A worker that does not say what it carries, as an older one, may join.
+        """
+        self.master(tree=self.carrying(Item(b"etc/threats")))
+        trust = testTrust("worker", "w1")
+        peer = Peer(MASTER, [], self.clock, Limits(), lambda peer: None)
+        factory = trust.wrapClient(OneProtocol(peer), self.clock)
+        self.network.client("master", source="w1").connect(factory)
+        self.clock.advance(0)
+        hello = peer.call(
+            Hello,
+            cluster="wazuh",
+            name="w1",
+            role="worker",
+            oldest=1,
+            newest=1,
+            homeId=b"h" * 16,
+            nonce=b"n" * 16,
+            software="",
+            wazuh="",
+        )
+        answer = Deferred.fromCoroutine(hello)
+        self.clock.advance(0)
+        self.assertEqual("hub", self.successResultOf(answer)["name"])
+        peer.close()
+        self.pass_(1)
 
     def test_mastersOwnName(self) -> None:
         """

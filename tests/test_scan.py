@@ -69,6 +69,7 @@ class ScanTestCase(SynchronousTestCase):
         items: Items = WAZUH_ITEMS,
         followInto: tuple[bytes, ...] = (),
         carryLinks: bool = True,
+        private: tuple[bytes, ...] = (),
     ) -> Snapshot:
         """
         Scan the home.
@@ -83,6 +84,7 @@ class ScanTestCase(SynchronousTestCase):
                 self.clock.seconds,
                 followInto,
                 carryLinks,
+                private=private,
             )
         )
 
@@ -229,6 +231,7 @@ class HeldTests(ScanTestCase):
         self.put(b"etc/rules/real", b"content")
         self.put(b"etc/ossec.conf", b"<key>secret</key>")
         self.put(b"queue/wazuh_cluster/state", b"secret")
+        self.put(b"etc/wazuh_cluster/private_key.pem", b"secret")
         self.fileSystem.put(b"/srv/shared/list", b"list")
         self.fileSystem.put(b"/etc/shadow", b"secret")
         for name, target in (
@@ -238,6 +241,7 @@ class HeldTests(ScanTestCase):
             (b"outside", b"/etc/shadow"),
             (b"listed", b"/srv/shared/list"),
             (b"config", b"../ossec.conf"),
+            (b"key", b"../wazuh_cluster/private_key.pem"),
             (b"state", b"../../queue/wazuh_cluster/state"),
         ):
             self.fileSystem.link(HOME + b"/etc/lists/" + name, target)
@@ -250,7 +254,15 @@ class HeldTests(ScanTestCase):
             dict.fromkeys(
                 (
                     b"etc/lists/" + name
-                    for name in (b"folder", b"nowhere", b"outside", b"listed", b"config", b"state")
+                    for name in (
+                        b"folder",
+                        b"nowhere",
+                        b"outside",
+                        b"listed",
+                        b"config",
+                        b"key",
+                        b"state",
+                    )
                 ),
                 LINK,
             ),
@@ -258,6 +270,8 @@ class HeldTests(ScanTestCase):
         found = self.scan(followInto=(b"/srv/shared",))
         self.assertIn(b"etc/lists/listed", found.manifest.paths)
         self.assertNotIn(b"etc/lists/outside", found.manifest.paths)
+        found = self.scan(followInto=(b"/srv/shared",), private=(b"/srv/shared/list",))
+        self.assertNotIn(b"etc/lists/listed", found.manifest.paths)
 
     def test_linksOnWorkers(self) -> None:
         """

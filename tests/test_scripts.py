@@ -18,7 +18,8 @@ from wazuh_cluster.config import Config, loadConfig
 from wazuh_cluster.errors import ConfigError, HomeError
 from wazuh_cluster.home import FOLDERS, Home
 from wazuh_cluster.integrity.filesystem import RealFileSystem
-from wazuh_cluster.newconf import ClusterBlock, planConf, writePlanned
+from wazuh_cluster.newconf import ClusterBlock, planConf
+from wazuh_cluster.plannedfile import writePlanned
 from wazuh_cluster.restartdue import RestartDue
 from wazuh_cluster.scripts.homeoptions import defaultHome
 from wazuh_cluster.scripts.init import InitOptions, initialise
@@ -275,6 +276,28 @@ class InitTests(ScriptsTestCase):
         self.assertEqual((master.key, "c1"), (config.key, config.clusterName))
         self.assertEqual(("worker", ("10.0.0.1",)), (config.role, config.masters))
         self.assertNotIn(config.key, out)
+
+    def test_certificates(self) -> None:
+        """
+        A home whose settings name certificates gets no key, unless one is
+        named; and nobody is told to copy it.
+        """
+        settings = "[certificates]\nca = a\ncertificate = b\nprivate_key = c\n"
+        for arguments in (self.worker(), self.master()):
+            self.home = Home(self.mktemp())
+            os.makedirs(self.home.join("etc"))
+            with open(self.home.settings, "w") as file:
+                file.write(settings)
+            status, out, err = call(*arguments, "--home", self.home.path)
+            self.assertEqual((0, ""), (status, err))
+            self.assertIn("It has no cluster key", out)
+            self.assertNotIn("--key-file", out)
+            config = loadConfig(self.home.conf, home=self.home.path, keyNeeded=False)
+            self.assertEqual("", config.key)
+            os.unlink(self.home.conf)
+            key = self.file(KEY)
+            self.assertEqual(0, call(*arguments, "--home", self.home.path, "--key-file", key)[0])
+            self.assertEqual(KEY, self.load().key)
 
     def test_plainKeyFile(self) -> None:
         """

@@ -39,6 +39,18 @@ folders = /srv/rules
 [limits]
 window = 65536
 stall-timeout = 4.5
+
+[certificates]
+ca = /srv/ca.pem
+certificate = etc/own/node.pem
+private-key = etc/own/node.key
+"""
+
+CERTIFICATES = """
+[certificates]
+ca = etc/wazuh_cluster/ca.pem
+certificate = etc/wazuh_cluster/certificate.pem
+private_key = etc/wazuh_cluster/private_key.pem
 """
 
 
@@ -88,6 +100,70 @@ class ReadSettingsTests(SynchronousTestCase):
             },
             set(found.items),
         )
+
+    def test_certificates(self) -> None:
+        """
+        Relative paths begin at the home; the list of revoked ones is optional.
+        """
+        self.assertIsNone(Settings().certificatesIn("/h"))
+        found = readSettings(EVERYTHING, "w.ini").certificatesIn("/h")
+        assert found is not None
+        self.assertEqual("w.ini, [certificates]", found.where)
+        self.assertEqual(
+            {
+                "ca": "/srv/ca.pem",
+                "certificate": "/h/etc/own/node.pem",
+                "private_key": "/h/etc/own/node.key",
+            },
+            dict(found.named()),
+        )
+        found = readSettings(CERTIFICATES + "revoked = r.pem", "w.ini").certificatesIn("/h")
+        assert found is not None
+        self.assertEqual("/h/r.pem", dict(found.named())["revoked"])
+
+    def test_certificatesNeedAll(self) -> None:
+        """
+        A section with a part of it says what is missing.
+        """
+        for key in ("ca", "certificate", "private_key"):
+            for text in ("", f"{key} =\n"):
+                lines = [
+                    line for line in CERTIFICATES.splitlines() if not line.startswith(f"{key} =")
+                ]
+                error = self.refuse("\n".join([*lines, text]))
+                self.assertTrue(
+                    error.startswith(f"w.ini, [certificates]: there is no '{key}': add '{key} = ")
+                )
+        error = self.refuse(CERTIFICATES + "revoked =\n")
+        self.assertIn("there is no 'revoked'", error)
+        self.assertIn("there is no 'ca'", self.refuse("[certificates]\n"))
+
+    def test_certificatesDoNotTravel(self) -> None:
+        """
+        Files in an item would be carried, or removed: they are refused, also
+        where a link or an item that is a link hides it.
+        """
+        home = os.path.realpath(self.mktemp())
+        for folder in ("etc/shared", "etc/own", "elsewhere"):
+            os.makedirs(os.path.join(home, folder))
+        os.symlink("../shared/key", os.path.join(home, "etc/own/link"))
+        os.symlink("../elsewhere", os.path.join(home, "etc/rules"))
+        for path in (
+            "etc/shared/key",
+            "etc/own/../shared/key",
+            "etc/own/link",
+            "elsewhere/key",
+            "etc/rules/key",
+            "etc/client.keys",
+        ):
+            text = CERTIFICATES.replace("etc/wazuh_cluster/private_key.pem", path)
+            error = self.assertRaises(ConfigError, readSettings(text, "w.ini").certificatesIn, home)
+            self.assertIn("w.ini, [certificates] private_key: ", str(error))
+            self.assertIn("is within the item etc/", str(error))
+            self.assertIn("etc/wazuh_cluster", error.remedy)
+        for path in ("etc/own/key", "etc/sharedkey", "/srv/key"):
+            text = CERTIFICATES.replace("etc/wazuh_cluster/private_key.pem", path)
+            self.assertIsNotNone(readSettings(text, "w.ini").certificatesIn(home))
 
     def test_percent(self) -> None:
         """
@@ -154,6 +230,7 @@ class ReadSettingsTests(SynchronousTestCase):
             ("etc/../a", "'..'"),
             ("etc/rules/mine", "within the item etc/rules"),
             ("queue/wazuh_cluster", "local to a node"),
+            ("etc/wazuh_cluster", "local to a node"),
         ]:
             self.assertIn(what, self.refuse(f"[item a]\npath={path}\n"))
         self.assertIn("it has no path", self.refuse("[item a]\n"))

@@ -5,13 +5,17 @@ Tests for L{wazuh_cluster.tap}.
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sys
+from contextlib import redirect_stdout
 from io import StringIO
 from typing import Any
 
 from twisted.application.service import Application
-from twisted.logger import ILogObserver, Logger
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, Logger, globalLogPublisher
 from twisted.python import usage
 from twisted.python.filepath import FilePath
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
@@ -19,6 +23,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from wazuh_cluster.daemon import NodeService
 from wazuh_cluster.home import Home, makeHome
 from wazuh_cluster.master import MasterService
+from wazuh_cluster.scripts.main import main
 from wazuh_cluster.tap import Options, makeService
 from wazuh_cluster.worker import WorkerService
 
@@ -34,6 +39,15 @@ CONF = """<ossec_config>
     <disabled>{disabled}</disabled>
   </cluster>
 </ossec_config>
+"""
+
+
+CERTIFICATES = """
+[certificates]
+ca = etc/wazuh_cluster/ca.pem
+certificate = etc/wazuh_cluster/certificate.pem
+private_key = etc/wazuh_cluster/private_key.pem
+revoked = etc/wazuh_cluster/revoked.pem
 """
 
 
@@ -246,6 +260,68 @@ class TapTests(SynchronousTestCase):
         _, options = self.parse("--home", self.home(disabled="yes").path)
         self.assertEqual(0, self.assertRaises(SystemExit, makeService, options).code)
         self.assertEqual(1, stdout.getvalue().count("\n"))
+
+    def certified(self, role: str = "worker", name: str = "one") -> FilePath[str]:
+        """
+        A home with a certificate, whose configuration has no key.
+        """
+        home = self.home(role, port=self.freePort())
+        made, ca = home.preauthChild("etc/wazuh_cluster"), self.mktemp()
+        arguments = ["--role", role, "--node-name", name, "--out", made.path]
+        with redirect_stdout(StringIO()):
+            self.assertEqual(0, main(["certify", "--ca", ca, *arguments]))
+        home.preauthChild("etc/wazuh_cluster.ini").setContent(CERTIFICATES.encode("ascii"))
+        conf = home.preauthChild("etc/ossec.conf")
+        conf.setContent(re.sub(rb"<key>.*</key>", b"", conf.getContent()))
+        return home
+
+    def test_certificates(self) -> None:
+        """
+        With certificates a node needs no key. They are read for good when the
+        service starts with privileges: what follows needs no file.
+        """
+        for role, kind in (("worker", WorkerService), ("master", MasterService)):
+            home = self.certified(role)
+            _, options = self.parse("--home", home.path)
+            self.addCleanup(options.lock.release)
+            service: Any = makeService(options)
+            (node,) = [each for each in service if isinstance(each, kind)]
+            self.addCleanup(globalLogPublisher.removeObserver, service._log)
+            service.privilegedStartService()
+            self.addCleanup(lambda: service.stopService())  # noqa: B023
+            home.preauthChild("etc/wazuh_cluster").remove()
+            self.assertEqual(role, node._trust.identity.role)
+            node._trust.wrapClient(Factory.forProtocol(Protocol), Clock())
+
+    def test_badCertificates(self) -> None:
+        """
+        Certificates that cannot be used are refused before the daemon leaves
+        the terminal, and again if they changed until it opens them.
+        """
+        home = self.certified(name="another")
+        _, options = self.parse("--home", home.path)
+        refusal = str(self.assertRaises(SystemExit, makeService, options))
+        self.assertIn("wazuh_cluster.ini, [certificates]: 'certificate' is for", refusal)
+        options.lock.release()
+        home = self.certified()
+        _, options = self.parse("--home", home.path, twistd=("--nodaemon",))
+        self.addCleanup(options.lock.release)
+        service: Any = makeService(options)
+        self.addCleanup(globalLogPublisher.removeObserver, service._log)
+        home.preauthChild("etc/wazuh_cluster/ca.pem").remove()
+        refusal = str(self.assertRaises(SystemExit, service.privilegedStartService))
+        self.assertIn("[certificates] ca: there is no file", refusal)
+        self.assertIn("CRITICAL", home.preauthChild("logs/cluster.log").getContent().decode())
+
+    def test_disabledBeforeAll(self) -> None:
+        """
+        Where there is to be no cluster, nobody looks at its settings or key.
+        """
+        home = self.home(disabled="yes")
+        home.preauthChild("etc/wazuh_cluster.ini").setContent(b"[nonsense]")
+        self.patch(sys, "stdout", StringIO())
+        _, options = self.parse("--home", home.path)
+        self.assertEqual(0, self.assertRaises(SystemExit, makeService, options).code)
 
     def test_keyIsNotShown(self) -> None:
         """

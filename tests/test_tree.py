@@ -7,8 +7,10 @@ matters.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
+from functools import partial
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,6 +31,8 @@ from wazuh_cluster.integrity import (
     Owner,
     PackReader,
     Receiver,
+    Want,
+    WantsWriter,
     makePlan,
 )
 from wazuh_cluster.integrity.folders import Folders, giveTo
@@ -142,6 +146,26 @@ class TreeTests(SynchronousTestCase):
         with open(os.path.join(home, "etc/rules/r"), "rb") as file:
             self.sync(master, DirectoryTree(home))
             self.assertEqual(file.read(), b"old content")
+
+    def test_private(self) -> None:
+        """
+        A link to a file of the node's own is not carried, nor sent to whoever
+        asks for it.
+        """
+        path = self.home("master", {"etc/own.key": b"secret", "etc/rules/r": b"rule"})
+        os.symlink("../own.key", os.path.join(path, "etc/rules/link"))
+        own = os.path.join(path, "etc/own.key")
+        writer = WantsWriter()
+        writer.add(Want(b"etc/rules/link", hashlib.md5(b"secret").digest()))
+        wants = writer.finish()
+        for private, carried in (((), True), ((own,), False)):
+            tree = DirectoryTree(path, private=private)
+            manifest = drive(tree.scan()).manifest
+            self.assertEqual(carried, b"etc/rules/link" in manifest.paths)
+            source = tree.openPack(wants)
+            sent = b"".join(iter(partial(source.read, 65000), b""))
+            self.assertEqual(carried, b"secret" in sent)
+            source.close()
 
     def test_sha256(self) -> None:
         """

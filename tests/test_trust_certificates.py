@@ -4,6 +4,7 @@ Tests for L{CertificateTrust}: nodes with certificates of their own.
 
 from __future__ import annotations
 
+import warnings
 from datetime import datetime, timezone
 
 from cryptography import x509
@@ -21,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 from cryptography.x509.oid import NameOID
+from OpenSSL import crypto
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -29,7 +31,14 @@ from wazuh_cluster.errors import ConfigError, NotTrusted, WrongKey
 from wazuh_cluster.interfaces import IClusterTrust
 from wazuh_cluster.model import MASTER, WORKER, Identity
 from wazuh_cluster.testing.trust import OneProtocol, Recorder, connectFactories, testTrust
-from wazuh_cluster.trust import CertificateTrust, identityToURI, peerIdentity
+from wazuh_cluster.trust import (
+    OTHER_AUTHORITY,
+    CertificateTrust,
+    Credentials,
+    identityToURI,
+    peerIdentity,
+)
+from wazuh_cluster.trust.tls import makeContext, wrapFactory
 
 
 class CompanyCA:
@@ -37,11 +46,12 @@ class CompanyCA:
     An authority as an operator has one, with P-256 keys, below another one.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, signer: CompanyCA | None = None) -> None:
         self.key = newEC(SECP256R1())
-        above = newEC(SECP256R1())
+        above = newEC(SECP256R1()) if signer is None else signer.key
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         root = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "root of " + name)])
+        root = root if signer is None else signer.name
         self.certificate = (
             self.builder(self.name, root, self.key)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
@@ -181,6 +191,33 @@ class CertificateTrustTests(SynchronousTestCase):
         self.assertNotIn("handshake", self.client.events + self.server.events)
         self.assertIn("has expired", self.why(self.client))
         self.assertIn("finds this node's certificate expired", self.why(self.server))
+
+    def test_authorityInBetween(self) -> None:
+        """
+        A certificate is signed by the authority itself: not by one that it
+        signed, though that comes with it.
+        """
+        between = CompanyCA("between", signer=self.ca)
+        certificate, key = between.issue(Identity("wazuh", WORKER, "siem-7"))
+        context = makeContext(Credentials(certificate, key, self.ca.certificate))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            context.add_extra_chain_cert(crypto.X509.from_cryptography(between.certificate))
+        client = wrapFactory(
+            OneProtocol(self.client),
+            self.clock,
+            currentContext=lambda: context,
+            role=WORKER,
+            stranger=OTHER_AUTHORITY,
+        )
+        master = self.ca.trust(MASTER, "hub")
+        link = connectFactories(
+            master.wrapServer(OneProtocol(self.server), self.clock), client, self.clock
+        )
+        link.flush()
+        link.close()
+        self.assertEqual(["connected", "lost"], self.server.events)
+        self.assertIn("another authority", self.why(self.server))
 
 
 class CertificateFilesTests(SynchronousTestCase):

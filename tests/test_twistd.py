@@ -147,6 +147,32 @@ class NodesTests(ProcessCase):
         """
         await self.killInTheMiddle("master")
 
+    async def test_otherItems(self) -> None:
+        """
+        A worker that lacks an item of its master's says so, once, and so does
+        the master; with the same item it gets the files.
+        """
+        master, worker = self.cluster("one")
+        settings = "[integrity]\ninterval = 1\n[item threats]\npath = etc/threats\n"
+        self.settings(master, settings)
+        master.preauthChild("etc/threats").makedirs()
+        master.preauthChild("etc/threats/one.json").setContent(b"{}")
+        self.node(master)
+        await self.until(lambda: "Generation" in self.log(master), "the master")
+        process = self.node(worker)
+        for home, beginning in (
+            (master, "WARNING: [Master] [Main] Refused one at"),
+            (worker, "ERROR: [Worker one] [Main] Could not connect"),
+        ):
+            await self.until(lambda: beginning in self.log(home), "the line")  # noqa: B023
+            (line,) = [line for line in self.log(home).splitlines() if beginning in line]
+            self.assertIn("only the master has 'etc/threats': make [item ...]", line)
+        await self.end(process)
+        self.settings(worker, settings)
+        self.node(worker)
+        copy = worker.preauthChild("etc/threats/one.json")
+        await self.until(copy.exists, "the file")
+
     async def test_wrongKey(self) -> None:
         """
         A worker with another key gets nothing and says why; so does the

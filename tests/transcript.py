@@ -248,7 +248,7 @@ def _lines(
 def _shown(value: bytes, kind: object) -> str:
     if not isinstance(kind, Octets):
         text = value.decode("utf-8")
-        return text if text else "(empty)"
+        return text.replace("\n", "\n        ") if text else "(empty)"
     if len(value) <= 32:
         return _hex(value).replace(" ", "")
     return f"{len(value)} octets, {_hex(value[:SHOWN])} ..."

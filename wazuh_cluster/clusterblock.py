@@ -6,10 +6,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from wazuh_cluster.configvalues import MAKE_KEY, checkKey, parseHost, parsePort, parseYesOrNo
-from wazuh_cluster.errors import BadInput, BadName, ConfigError
+from wazuh_cluster.configvalues import (
+    MAKE_KEY,
+    checkKey,
+    parseHost,
+    parseName,
+    parsePort,
+    parseYesOrNo,
+)
+from wazuh_cluster.errors import BadInput, ConfigError
 from wazuh_cluster.knownkeys import whyGuessable, whyPublic
-from wazuh_cluster.model import MASTER, WORKER, checkName
+from wazuh_cluster.model import MASTER, WORKER
 from wazuh_cluster.ossecconf import Element, readElements
 
 DEFAULT_CLUSTER = "wazuh"
@@ -127,15 +134,7 @@ class ClusterReader:
         """
         A checked name.
         """
-        value = self.value(element, default)
-        try:
-            return checkName(value, kind)
-        except BadName:
-            raise ConfigError(
-                f"{value[:140]!r} cannot be a {kind}" if value else "it is empty",
-                self.place(element),
-                "use 1 to 128 letters, digits, '_', '.' or '-', not beginning with a dot",
-            ) from None
+        return parseName(self.value(element, default), self.place(element), kind)
 
     def yesOrNo(self, element: str) -> bool:
         """
@@ -161,12 +160,13 @@ class ClusterReader:
             )
         return value
 
-    def key(self, disabled: bool) -> tuple[str, str | None]:
+    def key(self, needed: bool) -> tuple[str, str | None]:
         """
-        The key, and what is wrong with it as a secret.
+        The key, and what is wrong with it as a secret; with C{needed} it must
+        be usable.
         """
         value = self.value("key", "")
-        if disabled:
+        if not needed:
             return value, None
         key = checkKey(value, self.place("key"))
         public = whyPublic(key)

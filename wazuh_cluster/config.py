@@ -35,7 +35,8 @@ class Config:
     @ivar clusterName: the cluster's name.
     @ivar nodeName: this node's name.
     @ivar role: L{MASTER} or L{WORKER}.
-    @ivar key: 32 letters and digits; unchecked, perhaps empty, if C{disabled}.
+    @ivar key: 32 letters and digits; unchecked, perhaps empty, if C{disabled}
+        or not needed.
     @ivar port: where the master listens and workers dial.
     @ivar bindAddr: the IPv4 or IPv6 address on which a master listens.
     @ivar masters: addresses of the master, IPv6 without brackets. A worker
@@ -76,12 +77,13 @@ class Config:
         return self
 
 
-def loadConfig(path: str, *, home: str, role: str | None = None) -> Config:
+def loadConfig(path: str, *, home: str, role: str | None = None, keyNeeded: bool = True) -> Config:
     """
     Read and check a configuration file.
 
     @param home: the home folder; decides whether this is a real manager.
     @param role: see L{readConfig}.
+    @param keyNeeded: likewise.
 
     @raise ConfigError: if it cannot be read or used.
     """
@@ -93,6 +95,7 @@ def loadConfig(path: str, *, home: str, role: str | None = None) -> Config:
         role=role,
         realManager=Home(home).isRealManager(),
         readableByAll=bool(mode & 0o004),
+        keyNeeded=keyNeeded,
     )
 
 
@@ -133,6 +136,7 @@ def readConfig(
     role: str | None = None,
     realManager: bool = False,
     readableByAll: bool = False,
+    keyNeeded: bool = True,
 ) -> Config:
     """
     Check a configuration.
@@ -143,6 +147,8 @@ def readConfig(
     @param realManager: whether Wazuh's own programs read this file too: then
         C{role} must not disagree with it.
     @param readableByAll: whether the file's mode lets everybody read the key.
+    @param keyNeeded: whether nodes trust each other because of the key; if not,
+        it may be missing, and nobody judges it.
 
     @raise ConfigError: one line that says what is wrong, where, and what to do.
     """
@@ -155,7 +161,7 @@ def readConfig(
         )
     reader = ClusterReader(blocks, where)
     reader.look()
-    if readableByAll:
+    if readableByAll and keyNeeded:
         reader.warn(where, "everybody on this machine can read the key", f"chmod 0640 {where}")
     disabled = reader.yesOrNo("disabled")
     written = reader.nodeType()
@@ -169,7 +175,7 @@ def readConfig(
             reader.place("node_type"),
             f"write <node_type>{role}</node_type>, or leave --role out",
         )
-    key, keyProblem = reader.key(disabled)
+    key, keyProblem = reader.key(keyNeeded and not disabled)
     return Config(
         home=Home(home).path,
         path=where,

@@ -1,5 +1,5 @@
 """
-Single values that an operator writes: keys, ports, addresses, choices.
+Single values that an operator writes: keys, names, ports, addresses, choices.
 
 Each function returns the value in its one proper form, or raises
 L{ConfigError} with the place that it was given.
@@ -10,7 +10,8 @@ from __future__ import annotations
 import ipaddress
 import re
 
-from wazuh_cluster.errors import ConfigError
+from wazuh_cluster.errors import BadName, ConfigError
+from wazuh_cluster.model import checkName
 
 #: How to get a cluster key, as a remedy.
 MAKE_KEY = "make one with 'wazuh-cluster init' or 'openssl rand -hex 16', the same for all nodes"
@@ -44,6 +45,24 @@ def checkKey(key: str, where: str) -> str:
     if not _KEY.match(key):
         raise ConfigError("the key has other characters than A-Z, a-z and 0-9", where, MAKE_KEY)
     return key
+
+
+def parseName(text: str, where: str, kind: str) -> str:
+    """
+    The name of a node or a cluster.
+
+    @param kind: C{"node name"} or C{"cluster name"}.
+
+    @raise ConfigError: unless it is one.
+    """
+    try:
+        return checkName(text, kind)
+    except BadName:
+        raise ConfigError(
+            f"{text[:140]!r} cannot be a {kind}" if text else "it is empty",
+            where,
+            "use 1 to 128 letters, digits, '_', '.' or '-', not beginning with a dot",
+        ) from None
 
 
 def parsePort(text: str, where: str) -> int:

@@ -31,6 +31,7 @@ from wazuh_cluster.homelock import HomeLock
 from wazuh_cluster.journal import MAIN, Journal
 from wazuh_cluster.log import ClusterLog
 from wazuh_cluster.periodic import Periodic
+from wazuh_cluster.renewal import Renewal
 
 
 def quietLog(path: str) -> ILogObserver:
@@ -61,16 +62,19 @@ class NodeService(MultiService):
         lock: HomeLock,
         background: bool,
         twistdLog: str | None = None,
+        renewal: Renewal | None = None,
     ) -> None:
         """
         @param lock: is kept as long as the service.
         @param background: whether twistd leaves the terminal.
         @param twistdLog: where twistd is to write, if it was not told.
+        @param renewal: the node's certificates, if it has any.
         """
         super().__init__()
         self._reactor = reactor
         self._twistdLog = twistdLog
         self._lock = lock
+        self._renewal = renewal
         self._log = log
         self._config = config
         self._background = background
@@ -94,7 +98,7 @@ class NodeService(MultiService):
 
     def privilegedStartService(self) -> None:
         """
-        Open the port.
+        Open the private key and the port.
         """
         globalLogPublisher.addObserver(self._log)
         for warning in self._config.warnings:
@@ -102,7 +106,11 @@ class NodeService(MultiService):
         if self._config.keyProblem is not None:
             self._journal.error("{problem}", problem=self._config.keyProblem)
         try:
+            if self._renewal is not None:
+                self._renewal.open()
             super().privilegedStartService()
+        except BadInput as problem:
+            self._fail(problem)
         except CannotListenError as error:
             self._fail(BadInput(*portProblem(self._config, error.socketError)))
 
@@ -114,7 +122,7 @@ class NodeService(MultiService):
         self._log.start()
         signal.signal(
             signal.SIGHUP,
-            lambda *_: self._reactor.callFromThread(self._log.reopen),
+            lambda *_: self._reactor.callFromThread(self._hangUp),
         )
         try:
             super().startService()
@@ -128,6 +136,14 @@ class NodeService(MultiService):
                     "let the user that the daemon runs as (twistd --uid) write there",
                 )
             )
+
+    def _hangUp(self) -> None:
+        """
+        SIGHUP: what is in files may be others by now.
+        """
+        self._log.reopen()
+        if self._renewal is not None:
+            self._renewal.renew()
 
     def _fail(self, problem: BadInput) -> NoReturn:
         """
@@ -145,6 +161,8 @@ class NodeService(MultiService):
         """
         Stop the node, then the log.
         """
+        if self._renewal is not None:
+            self._renewal.stop()
         stopped: Deferred[Any] = super().stopService()
 
         def stopLog(result: object) -> object:

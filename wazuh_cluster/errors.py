@@ -114,8 +114,9 @@ class LinkStalled(LinkClosed):
 
 class NotTrusted(LinkClosed):
     """
-    The link ended before both ends had shown that they belong to the cluster.
-    The text says what was met at the other end, and the remedy.
+    The link ended before both ends had shown that they belong to the cluster,
+    or because one of them does not belong to it any more. The text says what
+    was met at the other end, and the remedy.
     """
 
 
@@ -130,6 +131,12 @@ class WrongKey(NotTrusted):
     """
     The two ends have different cluster keys, or certificates of different
     authorities.
+    """
+
+
+class Revoked(NotTrusted):
+    """
+    The certificate of one end was withdrawn by its authority.
     """
 
 
@@ -162,6 +169,12 @@ class DisplacedClone(NameInUse):
 class VersionTooOld(Refused):
     """
     The two ends have no protocol version in common.
+    """
+
+
+class ItemsDiffer(Refused):
+    """
+    The two ends do not carry the same items. The text says which differ.
     """
 
 

@@ -5,10 +5,11 @@ a collaborator.
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from attrs import Factory, define, field, frozen
+from attrs import Factory, define, evolve, field, frozen
 
 from wazuh_cluster.errors import BadName
 
@@ -60,6 +61,49 @@ class Identity:
     cluster: str
     role: str
     name: str
+
+
+@frozen
+class CertificateFiles:
+    """
+    Where an operator keeps a node's certificate: PEM files.
+
+    @ivar ca: the certificate of the only authority that is trusted.
+    @ivar certificate: the node's own.
+    @ivar privateKey: that certificate's, without a passphrase.
+    @ivar revoked: the authority's list of revoked certificates, if there is
+        one.
+    @ivar where: the file and section in which these are configured, for the
+        errors.
+    """
+
+    ca: str
+    certificate: str
+    privateKey: str
+    revoked: str | None = None
+    where: str = "[certificates]"
+
+    def within(self, folder: str) -> CertificateFiles:
+        """
+        The same with absolute paths; relative ones begin at C{folder}.
+        """
+        return evolve(
+            self,
+            ca=os.path.join(folder, self.ca),
+            certificate=os.path.join(folder, self.certificate),
+            privateKey=os.path.join(folder, self.privateKey),
+            revoked=None if self.revoked is None else os.path.join(folder, self.revoked),
+        )
+
+    def named(self) -> Iterator[tuple[str, str]]:
+        """
+        Each file that there must be: its key in the settings, and its path.
+        """
+        yield "ca", self.ca
+        yield "certificate", self.certificate
+        yield "private_key", self.privateKey
+        if self.revoked is not None:
+            yield "revoked", self.revoked
 
 
 @frozen

@@ -20,7 +20,9 @@ from attrs import evolve, field, fields, frozen
 
 from wazuh_cluster.configvalues import parseYesOrNo
 from wazuh_cluster.errors import BadInput, ConfigError
-from wazuh_cluster.integrity.items import WAZUH_ITEMS, Item, Items
+from wazuh_cluster.integrity.items import LOCAL_FOLDER, WAZUH_ITEMS, Item, Items
+from wazuh_cluster.integrity.paths import isWithin
+from wazuh_cluster.model import CertificateFiles
 from wazuh_cluster.protocol.limits import Limits
 
 ALGORITHMS = ("md5", "sha256")
@@ -40,6 +42,8 @@ class Settings:
     @ivar followedFolders: absolute folders; a link in an item may lead to a
         file in one of them.
     @ivar limits: what a peer is allowed.
+    @ivar certificates: where the node's own certificate is, as it was written;
+        C{None} if the cluster key is what it is trusted for.
     """
 
     algorithm: str = "md5"
@@ -47,6 +51,40 @@ class Settings:
     items: Items = WAZUH_ITEMS
     followedFolders: tuple[str, ...] = ()
     limits: Limits = field(factory=Limits)
+    certificates: CertificateFiles | None = None
+
+    def certificatesIn(self, home: str) -> CertificateFiles | None:
+        """
+        L{certificates} with absolute paths; relative ones begin at the home.
+
+        @raise ConfigError: if one of them lies in an item: it would be carried
+            to other nodes, or be taken for extra and removed.
+        """
+        if self.certificates is None:
+            return None
+        files = self.certificates.within(home)
+        for name, path in files.named():
+            for item in self.items:
+                place = os.path.join(home, os.fsdecode(item.path))
+                if _isWithin(path, place):
+                    raise ConfigError(
+                        f"{path} is within the item {os.fsdecode(item.path)}, which is carried",
+                        f"{files.where} {name}",
+                        f"move it to a folder of the node's own, such as {LOCAL_FOLDER}",
+                    )
+        return files
+
+
+def _isWithin(path: str, folder: str) -> bool:
+    """
+    Whether a file, or where a link of that name leads, is within a folder.
+    """
+    places = (os.fsencode(os.path.abspath(folder)), os.fsencode(os.path.realpath(folder)))
+    return any(
+        isWithin(os.fsencode(form), place)
+        for form in (os.path.abspath(path), os.path.realpath(path))
+        for place in places
+    )
 
 
 def loadSettings(path: str) -> Settings:
@@ -87,7 +125,7 @@ def readSettings(text: str, where: str) -> Settings:
     limits = _Section(sections, where, "limits", tuple(a.name for a in fields(Limits)))
     items = [name for name in sections if name.startswith(_ITEM)]
     for name in sections:
-        known = ("integrity", "follow", "limits")
+        known = ("integrity", "follow", "limits", "certificates")
         if name not in known and name not in items:
             raise ConfigError(
                 f"there is no section [{name}]",
@@ -103,6 +141,7 @@ def readSettings(text: str, where: str) -> Settings:
         items=_allItems([_item(sections, where, name) for name in items], where),
         followedFolders=follow.get("folders", _folders, ()),
         limits=evolve(Limits(), **numbers),
+        certificates=_certificates(sections, where),
     )
 
 
@@ -265,6 +304,29 @@ def _allItems(added: list[Item], where: str) -> Items:
         return Items((*WAZUH_ITEMS, *added))
     except BadInput as error:
         raise ConfigError(error.what, f"{where}, {error.where}", error.remedy) from None
+
+
+def _certificates(sections: Mapping[str, Mapping[str, str]], where: str) -> CertificateFiles | None:
+    needed = ("ca", "certificate", "private_key")
+    section = _Section(sections, where, "certificates", (*needed, "revoked"))
+    if "certificates" not in sections:
+        return None
+    paths = section.values
+    for name in (*needed, *paths):
+        if not paths.get(name):
+            raise ConfigError(
+                f"there is no {name!r}",
+                section.where,
+                f"add '{name} = {LOCAL_FOLDER}/{name}.pem'; 'wazuh-cluster certify' makes such "
+                "files",
+            )
+    return CertificateFiles(
+        paths["ca"],
+        paths["certificate"],
+        paths["private_key"],
+        paths.get("revoked"),
+        section.where,
+    )
 
 
 def _mode(text: str, where: str) -> int:

@@ -2,7 +2,7 @@
 C{twistd wazuh-cluster}: from options and configuration to a service.
 
 This is the composition root: the one module of the daemon that reads the
-configuration and imports the reactor. It opens nothing: twistd forks after
+configuration and imports the reactor. It keeps nothing open: twistd forks after
 L{makeService}.
 """
 
@@ -34,11 +34,15 @@ from wazuh_cluster.errors import BadInput, HomeError
 from wazuh_cluster.home import Home, addWorkingFolders, checkHome, checkHomeId, chooseOwner
 from wazuh_cluster.homelock import HomeLock
 from wazuh_cluster.integrity import DirectoryTree
+from wazuh_cluster.interfaces import IClusterTrust
+from wazuh_cluster.journal import MAIN, Journal
 from wazuh_cluster.log import ClusterLog
-from wazuh_cluster.model import MASTER, NodeName
+from wazuh_cluster.model import MASTER, Identity, NodeName
+from wazuh_cluster.renewal import Renewal
 from wazuh_cluster.scripts.homeoptions import defaultHome
 from wazuh_cluster.settings import Settings, loadSettings
-from wazuh_cluster.trust import ClusterKey
+from wazuh_cluster.threads import ThreadRunner
+from wazuh_cluster.trust import KEY_LENGTH, ClusterKey, FileTrust
 
 #: Connections that the system keeps until the master takes them: as many
 #: workers can come back at once.
@@ -99,14 +103,8 @@ def makeService(options: Options) -> IService:
     home = Home(options["home"])
     try:
         checkHome(home, _mayWrite(options))
-        config = loadConfig(options["config"], home=home.path, role=options["role"])
-        if config.disabled:
-            sys.stdout.write(
-                f"{config.path}: the cluster is disabled (<disabled>yes): nothing to run.\n"
-            )
-            raise SystemExit(0)
-        settings = loadSettings(home.settings)
-        key = ClusterKey(config.key, where=f"{config.path}, <key>")
+        config, settings = _readConfiguration(options, home)
+        trust = _trust(home, config, settings)
         addWorkingFolders(home, chooseOwner(home, os.geteuid()))
         options.lock.acquire()
         checkHomeId(home)
@@ -116,20 +114,59 @@ def makeService(options: Options) -> IService:
         raise SystemExit(str(problem)) from None
     tag = "Master" if config.role == MASTER else f"Worker {config.nodeName}"
     log = ClusterLog(home.log, tag, level=LogLevel.debug if options["verbose"] else LogLevel.info)
-    log.hide(config.key)
+    if len(config.key) == KEY_LENGTH:
+        log.hide(config.key)
+    reactor = _theReactor()
+    renewal = None
+    if isinstance(trust, FileTrust):
+        renewal = Renewal(trust, ThreadRunner(reactor, "certificates"), Journal(MAIN))
     parent: Any = options.parent or {}
     background = options.parent is not None and not parent.get("nodaemon")
     told = any(parent.get(each) for each in ("logfile", "logger", "syslog"))
     twistdLog = home.join("logs/twistd.log") if background and not told else None
     return NodeService(
-        _theReactor(),
-        _node(home, config, settings, key),
+        reactor,
+        _node(home, config, settings, trust),
         log,
         config,
         options.lock,
         background,
         twistdLog,
+        renewal,
     )
+
+
+def _readConfiguration(options: Options, home: Home) -> tuple[Config, Settings]:
+    """
+    What C{ossec.conf} and our own settings say.
+
+    @raise SystemExit: with status 0 if there is to be no cluster.
+    """
+    path, role = options["config"], options["role"]
+    config = loadConfig(path, home=home.path, role=role, keyNeeded=False)
+    if config.disabled:
+        sys.stdout.write(
+            f"{config.path}: the cluster is disabled (<disabled>yes): nothing to run.\n"
+        )
+        raise SystemExit(0)
+    settings = loadSettings(home.settings)
+    if settings.certificates is None:
+        config = loadConfig(path, home=home.path, role=role)
+    return config, settings
+
+
+def _trust(home: Home, config: Config, settings: Settings) -> ClusterKey | FileTrust:
+    """
+    What the node is trusted for: its certificate, if it has one, else the key.
+    """
+    files = settings.certificatesIn(home.path)
+    if files is None:
+        return ClusterKey(config.key, where=f"{config.path}, <key>")
+    trust = FileTrust(files, Identity(config.clusterName, config.role, config.nodeName))
+    # Only to refuse mistakes while there is a terminal to say so on: what is
+    # used is read in privilegedStartService.
+    trust.read()
+    return trust
 
 
 def _mayWrite(options: Options) -> Callable[[str], bool] | None:
@@ -156,16 +193,20 @@ def _mayWrite(options: Options) -> Callable[[str], bool] | None:
     return mayWrite
 
 
-def _node(home: Home, config: Config, settings: Settings, key: ClusterKey) -> IService:
+def _node(
+    home: Home, config: Config, settings: Settings, trust: ClusterKey | IClusterTrust
+) -> IService:
     """
     The master or worker that a configuration describes.
     """
     reactor = _theReactor()
+    files = settings.certificatesIn(home.path)
     tree = DirectoryTree(
         home.path,
         settings.items,
         algorithm=settings.algorithm,
         followInto=[os.fsencode(folder) for folder in settings.followedFolders],
+        private=[] if files is None else [path for _, path in files.named()],
     )
     name = NodeName(config.nodeName)
     if config.role == MASTER:
@@ -175,7 +216,7 @@ def _node(home: Home, config: Config, settings: Settings, key: ClusterKey) -> IS
         return MasterService(
             reactor,
             name,
-            key,
+            trust,
             _serverEndpoint(reactor, config),
             tree,
             cluster=config.clusterName,
@@ -190,7 +231,7 @@ def _node(home: Home, config: Config, settings: Settings, key: ClusterKey) -> IS
     return WorkerService(
         reactor,
         name,
-        key,
+        trust,
         HostnameEndpoint(reactor, config.masters[0], config.port),
         tree,
         masterAddress=f"{config.masters[0]}, port {config.port}",

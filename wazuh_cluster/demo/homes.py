@@ -12,7 +12,8 @@ from wazuh_cluster.demo.ownruleset import OwnFile
 from wazuh_cluster.demo.pace import Pace
 from wazuh_cluster.errors import BadInput
 from wazuh_cluster.home import Home, makeHome
-from wazuh_cluster.newconf import ClusterBlock, planConf, writePlanned
+from wazuh_cluster.newconf import ClusterBlock, planConf
+from wazuh_cluster.plannedfile import writePlanned
 
 ADDRESS = "127.0.0.1"
 CLUSTER = "demo"

@@ -7,6 +7,7 @@ The functions behind L{DirectoryTree} are in modules of their own names.
 
 from __future__ import annotations
 
+from wazuh_cluster.integrity.agreement import explainDifference, itemsDigest, itemsText
 from wazuh_cluster.integrity.compare import Comparison
 from wazuh_cluster.integrity.filesystem import RealFileSystem
 from wazuh_cluster.integrity.folders import Owner
@@ -60,7 +61,10 @@ __all__ = [
     "WantsWriter",
     "agentsHold",
     "decodeSlices",
+    "explainDifference",
     "findHolds",
+    "itemsDigest",
+    "itemsText",
     "makePlan",
     "newHash",
 ]

@@ -15,11 +15,15 @@ from attrs import field, frozen
 from wazuh_cluster.errors import BadInput, HostilePath
 from wazuh_cluster.integrity.paths import MAX_PATH, isName, isWithin, pathFault
 
+#: Where a node keeps what is its own and not its state: certificates.
+LOCAL_FOLDER = "etc/wazuh_cluster"
+
 #: What no item may be, lie in, or have below it, and where no link that is
 #: carried may lead: what is local to a node.
 LOCAL_PATHS = (
     b"etc/ossec.conf",
     b"etc/sslmanager.key",
+    LOCAL_FOLDER.encode("ascii"),
     b"etc/wazuh_cluster.ini",
     b"queue/wazuh_cluster",
 )

@@ -69,11 +69,12 @@ def linkTargets(home: bytes, items: Items, followInto: Sequence[bytes] = ()) -> 
     return (home, *(_below(home, item.path) for item in items if not item.isFile), *followInto)
 
 
-def deniedTargets(home: bytes) -> tuple[bytes, ...]:
+def deniedTargets(home: bytes, private: Sequence[bytes] = ()) -> tuple[bytes, ...]:
     """
-    Where no carried link may end, whatever is allowed: what is local to a node.
+    Where no carried link may end, whatever is allowed: what is local to a node,
+    and what else its operator keeps for it.
     """
-    return tuple(_below(home, path) for path in LOCAL_PATHS)
+    return (*(_below(home, path) for path in LOCAL_PATHS), *private)
 
 
 def scan(
@@ -86,6 +87,7 @@ def scan(
     followInto: Sequence[bytes] = (),
     carryLinks: bool = True,
     installed: Installed | None = None,
+    private: Sequence[bytes] = (),
 ) -> Slices[Snapshot]:
     """
     Look at every file of the items, in slices.
@@ -105,6 +107,7 @@ def scan(
         if not, every link is held.
     @param installed: what was installed since C{previous}, by the same
         algorithm; it is read by the scan after this one.
+    @param private: files and folders, absolute, into which no link may lead.
 
     @raise HomeError: if the home cannot be opened.
     @raise OSError: if the system has run out of files or memory, which says
@@ -121,6 +124,7 @@ def scan(
     walk = _Walk(fileSystem, home, items, algorithm, previous, wallClock)
     if carryLinks:
         walk.allowed = linkTargets(home, items, followInto)
+        walk.denied = deniedTargets(home, private)
     if installed is not None and installed.manifest.algorithm == algorithm:
         walk.installed = installed
     for item in items:
@@ -157,7 +161,6 @@ class _Walk:
         self._wallClock = wallClock
         # Copied for each file: to look an algorithm up takes longer.
         self._noBytes = newHash(algorithm)
-        self._denied = deniedTargets(home)
         if previous is not None and previous.manifest.algorithm != algorithm:
             previous = None
         self._previous = previous
@@ -166,6 +169,7 @@ class _Walk:
         self._old = 0
         self._seen = 0
         self.allowed: tuple[bytes, ...] = ()
+        self.denied: tuple[bytes, ...] = ()
         self.installed: Installed | None = None
         self.builder = SnapshotBuilder(algorithm, previous)
         self.held: list[HeldPath] = []
@@ -313,7 +317,7 @@ class _Walk:
         if self._cannotTravel(path):
             return
         try:
-            file = folder.openLinked(name, self.allowed, self._denied)
+            file = folder.openLinked(name, self.allowed, self.denied)
         except OSError as error:
             why = {
                 errno.EACCES: "is a link to what may not be carried or read",

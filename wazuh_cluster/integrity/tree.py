@@ -56,6 +56,7 @@ class DirectoryTree:
         staging: str | bytes | None = None,
         wallClock: Callable[[], float] = time.time,
         randomBytes: Callable[[int], bytes] = os.urandom,
+        private: Sequence[str | bytes] = (),
     ) -> None:
         """
         Nothing is read or written yet.
@@ -68,6 +69,8 @@ class DirectoryTree:
             the home, which is made.
         @param wallClock: seconds since the epoch, as the file system counts.
         @param randomBytes: gives names to temporary files.
+        @param private: absolute files and folders of the node's own, which
+            never travel: no link is carried that leads to one.
 
         @raise BadInput: for an algorithm that is none of a manifest's.
         """
@@ -79,6 +82,7 @@ class DirectoryTree:
         self.algorithm = algorithm
         self._fileSystem = RealFileSystem() if fileSystem is None else fileSystem
         self._followInto = tuple(os.fsencode(each) for each in followInto)
+        self._private = tuple(os.fsencode(each) for each in private)
         self._staging = None if staging is None else os.fsencode(staging)
         self._wallClock = wallClock
         self._randomBytes = randomBytes
@@ -105,6 +109,7 @@ class DirectoryTree:
             self._followInto,
             carryLinks,
             installed,
+            self._private,
         )
 
     def compare(
@@ -217,7 +222,7 @@ class DirectoryTree:
             Folders(self._fileSystem, self.path, self.items),
             self.items,
             linkTargets(self.path, self.items, self._followInto),
-            deniedTargets(self.path),
+            deniedTargets(self.path, self._private),
         )
 
     def _mendable(self, paths: tuple[bytes, ...]) -> tuple[bytes, ...]:

@@ -12,14 +12,17 @@ from twisted.internet.interfaces import IReactorTime
 
 from wazuh_cluster.errors import (
     IdentityMismatch,
+    ItemsDiffer,
     LinkClosed,
     NameInUse,
     NotAWorker,
+    NotTrusted,
     PassedBy,
     Refused,
     VersionTooOld,
     WrongCluster,
 )
+from wazuh_cluster.integrity import Items, explainDifference, itemsDigest
 from wazuh_cluster.interfaces import IClusterTrust
 from wazuh_cluster.journal import (
     KEEP_ALIVE,
@@ -58,7 +61,11 @@ class MasterNode:
         homeId: bytes,
         software: str,
         wazuhVersion: str,
+        items: Items,
     ) -> None:
+        """
+        @param items: what the master carries; workers must carry the same.
+        """
         self.identity: Identity = trust.identity
         self.homeId = homeId
         self.wallClock = wallClock
@@ -66,6 +73,8 @@ class MasterNode:
         self._clock = clock
         self._software = software
         self._wazuhVersion = wazuhVersion
+        self._items = items
+        self._itemsDigest = itemsDigest(items)
         self._log = Journal(MAIN)
         self._strangers = Repeats(clock)
         self._refusals = Repeats(clock, REMIND_AFTER)
@@ -146,6 +155,9 @@ class MasterNode:
                 f"the worker {hello['oldest']} to {hello['newest']}: upgrade the older one "
                 f"(master: {self._software})"
             )
+        # A worker that does not tell them ends the link itself where they differ.
+        if hello["items"] not in (None, self._itemsDigest):
+            raise ItemsDiffer(explainDifference(self._items, hello["itemsText"] or ""))
         return int(version)
 
     def left(self, session: Session, why: BaseException) -> None:
@@ -153,7 +165,8 @@ class MasterNode:
         A session's connection is gone.
         """
         if self.roster.remove(session):
-            session.log.info("Left: {reason}.", reason=_line(why))
+            say = session.log.warn if isinstance(why, NotTrusted) else session.log.info
+            say("Left: {reason}.", reason=_line(why))
         elif session.status is not None:
             session.log.info("Replaced: {reason}.", reason=_line(why))
         elif session.refusal is None:

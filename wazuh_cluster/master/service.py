@@ -259,6 +259,7 @@ class MasterService(MultiService):
             home,
             f"wazuh_cluster {__version__}",
             self._wazuhVersion,
+            self._tree.items,
         )
         generations = Generations(home, self._state, self._scanRunner, self._tree.items)
         self._integrity = MasterIntegrity(

@@ -77,7 +77,8 @@ class Hello(FromWorker):
     C{version} in the answer is the one that this link speaks from here on.
     C{homeId} names the home over restarts, C{nonce} the process. C{agentId} is
     the highest agent id that the worker ever held. C{epoch} has room for the
-    term of a master's office. C{tick}: see L{KeepAlive}.
+    term of a master's office. C{tick}: see L{KeepAlive}. C{items} is the digest
+    of what the worker carries, C{itemsText} says it to people.
     """
 
     arguments = [
@@ -93,6 +94,8 @@ class Hello(FromWorker):
         (b"agentId", Whole(optional=True)),
         (b"epoch", Whole(optional=True)),
         (b"tick", Whole(optional=True)),
+        (b"items", Octets(*_ROOT, optional=True)),
+        (b"itemsText", Text(16_000, optional=True)),
     ]
     response = [
         (b"name", Name()),
@@ -108,6 +111,7 @@ class Hello(FromWorker):
         errors.DisplacedClone: b"DISPLACED_CLONE",
         errors.NameInUse: b"NAME_IN_USE",
         errors.VersionTooOld: b"VERSION_TOO_OLD",
+        errors.ItemsDiffer: b"ITEMS_DIFFER",
         errors.NotAMaster: b"NOT_A_MASTER",
         errors.NotAWorker: b"NOT_A_WORKER",
         errors.IdentityMismatch: b"IDENTITY_MISMATCH",

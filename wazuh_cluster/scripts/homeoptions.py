@@ -1,5 +1,5 @@
 """
-The option C{--home}, as every command understands it.
+What commands have in common: how they are called, and the option C{--home}.
 """
 
 from __future__ import annotations
@@ -19,14 +19,10 @@ def defaultHome(environment: Mapping[str, str]) -> str:
     return environment.get("WAZUH_HOME") or DEFAULT_HOME
 
 
-class HomeOptions(usage.Options):
+class CommandOptions(usage.Options):
     """
-    Options of a command that works on one home.
+    Options of one command.
     """
-
-    optParameters = [
-        ["home", None, None, f"The home folder [default: $WAZUH_HOME, then {DEFAULT_HOME}]"],
-    ]
 
     def getSynopsis(self) -> str:
         """
@@ -42,6 +38,16 @@ class HomeOptions(usage.Options):
         """
         if self.parent is not None:
             self.parent.opt_version()
+
+
+class HomeOptions(CommandOptions):
+    """
+    Options of a command that works on one home.
+    """
+
+    optParameters = [
+        ["home", None, None, f"The home folder [default: $WAZUH_HOME, then {DEFAULT_HOME}]"],
+    ]
 
     @property
     def home(self) -> Home:

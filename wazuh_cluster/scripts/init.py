@@ -2,7 +2,8 @@
 C{wazuh-cluster init}: makes a node's home and its C{<cluster>} block.
 
 Everything is checked before anything is written. The cluster key is read from
-a file or made here; it is never taken on the command line and never shown.
+a file or made here; it is never taken on the command line and never shown. A
+node whose settings name a certificate needs none.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from twisted.python import usage
 
 from wazuh_cluster.clusterblock import DEFAULT_BIND, DEFAULT_CLUSTER, DEFAULT_PORT, clusterBlocks
 from wazuh_cluster.config import readConfig
-from wazuh_cluster.configvalues import checkKey, parseBind, parseHost, parsePort
-from wazuh_cluster.errors import BadInput, BadKey, BadName, ConfigError, HomeError
+from wazuh_cluster.configvalues import checkKey, parseBind, parseHost, parseName, parsePort
+from wazuh_cluster.errors import BadKey, ConfigError, HomeError
 from wazuh_cluster.home import Home, chooseOwner, makeHome, unmakeFolders
 from wazuh_cluster.knownkeys import whyGuessable, whyPublic
-from wazuh_cluster.model import MASTER, WORKER, checkName
-from wazuh_cluster.newconf import ClusterBlock, planConf, writePlanned
+from wazuh_cluster.model import MASTER, WORKER
+from wazuh_cluster.newconf import ClusterBlock, planConf
+from wazuh_cluster.plannedfile import writePlanned
 from wazuh_cluster.scripts.homeoptions import HomeOptions
 
 _LARGEST_KEY_FILE = 16 * 1024 * 1024
@@ -148,8 +150,11 @@ def initialise(
     """
     home = options.home
     keyFile = None
+    keyNeeded = True
     if options["key-file"] is not None:
         keyFile = readKeyFile(options["key-file"], standardInput)
+    elif _hasCertificate(home):
+        keyNeeded = False
     elif options["role"] == WORKER:
         raise BadKey(
             "a worker needs the cluster key of its master",
@@ -158,20 +163,20 @@ def initialise(
             "with '--key-file -'",
         )
     block = ClusterBlock(
-        name=_name(
+        name=parseName(
             options["cluster-name"] or (keyFile and keyFile.cluster) or DEFAULT_CLUSTER,
             "--cluster-name",
             "cluster name",
         ),
-        nodeName=_name(options["node-name"], "--node-name", "node name"),
+        nodeName=parseName(options["node-name"], "--node-name", "node name"),
         role=options["role"],
-        key=makeKey(16) if keyFile is None else keyFile.key,
+        key=keyFile.key if keyFile is not None else makeKey(16) if keyNeeded else "",
         port=parsePort(options["port"], "--port"),
         bindAddr=parseBind(options["bind-addr"], "--bind-addr"),
         master=parseHost(options["master"] or _ownAddress(options["bind-addr"]), "--master"),
     )
     # Whatever was overlooked above is found before anything is written.
-    readConfig(block.renderFile(), "the new ossec.conf", home=home.path)
+    readConfig(block.renderFile(), "the new ossec.conf", home=home.path, keyNeeded=bool(block.key))
     _requireUsable(home)
     owner = chooseOwner(home, effectiveUser())
     planned = planConf(home, block, owner)
@@ -184,15 +189,17 @@ def initialise(
     _report(home, block, keyFile, added=planned.replaces is not None)
 
 
-def _name(name: str, option: str, kind: str) -> str:
-    try:
-        return checkName(name, kind)
-    except BadName:
-        raise BadInput(
-            f"{name[:140]!r} cannot be a {kind}",
-            option,
-            "use 1 to 128 letters, digits, '_', '.' or '-', not beginning with a dot",
-        ) from None
+def _hasCertificate(home: Home) -> bool:
+    """
+    Whether the settings of a home say that its node is trusted for a
+    certificate: then it needs no key.
+    """
+    if not os.path.isfile(home.settings):
+        return False
+    # Brings the protocol, and with it TLS, which a new home does not need.
+    from wazuh_cluster.settings import loadSettings
+
+    return loadSettings(home.settings).certificates is not None
 
 
 def _ownAddress(bindAddr: str) -> str:
@@ -221,7 +228,9 @@ def _report(home: Home, block: ClusterBlock, keyFile: KeyFile | None, *, added: 
     weak = None if keyFile is None else whyGuessable(block.key)
     if weak is not None:
         print(f"Warning: {weak}: {_MAKE_KEY}.")
-    if block.role == MASTER:
+    if not block.key:
+        print("It has no cluster key: nodes trust each other for their certificates.")
+    elif block.role == MASTER:
         whose = "A new random cluster key is" if keyFile is None else "The cluster key is"
         print(f"{whose} in that file; whoever reads it can join.")
         print("To make a worker, copy the file to its machine over a safe way, and there:")

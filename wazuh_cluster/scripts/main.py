@@ -60,6 +60,12 @@ class Command:
 COMMANDS = (
     Command("init", "wazuh_cluster.scripts.init", "InitOptions", "Make a node's home."),
     Command(
+        "certify",
+        "wazuh_cluster.scripts.certify",
+        "CertifyOptions",
+        "Issue and revoke nodes' certificates.",
+    ),
+    Command(
         "restarted",
         "wazuh_cluster.scripts.restarted",
         "RestartedOptions",

@@ -2,8 +2,8 @@
 Who belongs to the cluster, and the encryption of its links.
 
 From the cluster key (L{ClusterKey}), or from certificates of its own, a node
-gets an identity and speaks TLS 1.3 with its peers: L{KeyTrust} and
-L{CertificateTrust} wrap the factories of both sides.
+gets an identity and speaks TLS 1.3 with its peers: L{KeyTrust},
+L{CertificateTrust} and L{FileTrust} wrap the factories of both sides.
 
 A protocol that runs over such a link provides C{IHandshakeListener}. It is
 connected before the handshake, and bounds how long that takes with a timer and
@@ -19,9 +19,16 @@ beneath TLS.
 
 from __future__ import annotations
 
-from wazuh_cluster.trust.adapters import CertificateTrust, KeyTrust, peerIdentity
-from wazuh_cluster.trust.authority import Authority, Credentials
+from wazuh_cluster.trust.adapters import CertificateTrust, FileTrust, KeyTrust, peerIdentity
+from wazuh_cluster.trust.authority import (
+    Authority,
+    Credentials,
+    authorityFromPEM,
+    keyToPEM,
+    makeAuthority,
+)
 from wazuh_cluster.trust.explain import OTHER_AUTHORITY, OTHER_KEY, Stranger, explainFailure
+from wazuh_cluster.trust.files import Opened
 from wazuh_cluster.trust.gate import LinkTransport, describeAddress
 from wazuh_cluster.trust.key import KEY_LENGTH, ClusterKey
 from wazuh_cluster.trust.names import identityFromURI, identityOf, identityToURI
@@ -35,14 +42,19 @@ __all__ = [
     "CertificateTrust",
     "ClusterKey",
     "Credentials",
+    "FileTrust",
     "KeyTrust",
     "LinkTransport",
+    "Opened",
     "Sniffed",
     "Stranger",
+    "authorityFromPEM",
     "describeAddress",
     "explainFailure",
     "identityFromURI",
     "identityOf",
     "identityToURI",
+    "keyToPEM",
+    "makeAuthority",
     "peerIdentity",
 ]

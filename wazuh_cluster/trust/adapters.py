@@ -1,28 +1,32 @@
 """
 The adapters of L{IClusterTrust}: a node is trusted because it holds the
-cluster key, or because of a certificate of its own.
+cluster key, or because of a certificate of its own, which may be in files.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
 from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 from zope.interface import implementer
 
-from wazuh_cluster.errors import ConfigError, IdentityMismatch
+from wazuh_cluster.errors import IdentityMismatch
 from wazuh_cluster.interfaces import IClusterTrust
-from wazuh_cluster.model import MASTER, WORKER, Identity
+from wazuh_cluster.model import MASTER, WORKER, CertificateFiles, Identity
 from wazuh_cluster.trust.authority import Credentials, NodeKey
+from wazuh_cluster.trust.credentials import (
+    checkCredentials,
+    readCertificate,
+    readKey,
+)
 from wazuh_cluster.trust.explain import OTHER_AUTHORITY, OTHER_KEY, Stranger
+from wazuh_cluster.trust.files import Opened, openFiles
+from wazuh_cluster.trust.gate import Gate
 from wazuh_cluster.trust.key import ClusterKey
-from wazuh_cluster.trust.names import identityOf
-from wazuh_cluster.trust.tls import makeContext, wrapFactory
+from wazuh_cluster.trust.tls import Terms, makeTerms, wrapFactory
 
 WHERE = "[certificates]"
 
@@ -41,12 +45,15 @@ def peerIdentity(transport: object) -> Identity:
 
 class _Trust:
     """
-    What both adapters do once a node has its credentials.
+    What all adapters do once a node has its credentials.
     """
 
-    identity: Identity
     _stranger: Stranger
-    _context: SSL.Context | None = None
+
+    def __init__(self, identity: Identity) -> None:
+        self.identity = identity
+        self._context: SSL.Context | None = None
+        self._gates: set[Gate] = set()
 
     def _load(self) -> Credentials:
         """
@@ -59,8 +66,20 @@ class _Trust:
         The context for the next connection.
         """
         if self._context is None:
-            self._context = makeContext(self._load())
+            self._use(makeTerms(self._load()))
+        assert self._context is not None
         return self._context
+
+    def _use(self, terms: Terms) -> int:
+        """
+        Use these for all connections from now on, and end those whose peers
+        they do not trust.
+
+        @return: how many were ended.
+        """
+        # A context that was used cannot change: others are another one.
+        self._context = terms.context
+        return sum(gate.judgeAgain(terms.judge) for gate in list(self._gates))
 
     def wrapServer(self, factory: IProtocolFactory, clock: IReactorTime) -> IProtocolFactory:
         """
@@ -89,6 +108,7 @@ class _Trust:
             currentContext=self._currentContext,
             role=role,
             stranger=self._stranger,
+            gates=self._gates,
         )
 
 
@@ -105,7 +125,7 @@ class KeyTrust(_Trust):
     _stranger = OTHER_KEY
 
     def __init__(self, key: ClusterKey, identity: Identity) -> None:
-        self.identity = identity
+        super().__init__(identity)
         self._key = key
 
     def _load(self) -> Credentials:
@@ -131,32 +151,19 @@ class CertificateTrust(_Trust):
         certificate: x509.Certificate,
         privateKey: NodeKey,
         where: str = WHERE,
+        revoked: x509.CertificateRevocationList | None = None,
     ) -> None:
         """
-        @param where: the file and section in which these three are configured,
-            for the errors.
+        @param where: the file and section in which these are configured, for
+            the errors.
+        @param revoked: the authority's list of certificates that are not
+            trusted any more.
 
-        @raise ConfigError: unless the three fit together and name a node.
+        @raise ConfigError: unless all fit together and name a node.
         """
-        try:
-            certificate.verify_directly_issued_by(ca)
-        except (InvalidSignature, ValueError, TypeError):
-            raise ConfigError(
-                "'ca' did not sign 'certificate'", where, "name the authority that signed it"
-            ) from None
-        if certificate.public_key() != privateKey.public_key():
-            raise ConfigError(
-                "'private_key' is not the one of 'certificate'",
-                where,
-                "name the one it was made with",
-            )
-        try:
-            self.identity = identityOf(certificate)
-        except IdentityMismatch as problem:
-            raise ConfigError(
-                f"'certificate' names no node: {problem}", where, "issue one with that URI"
-            ) from None
-        self._credentials = Credentials(certificate, privateKey, ca)
+        self._credentials = Credentials(certificate, privateKey, ca, revoked)
+        identity, _ = checkCredentials(self._credentials, where)
+        super().__init__(identity)
 
     @classmethod
     def fromPEM(
@@ -169,9 +176,9 @@ class CertificateTrust(_Trust):
         @raise ConfigError: if one of them cannot be read, or they do not fit.
         """
         return cls(
-            _readCertificate(ca, "ca", where),
-            _readCertificate(certificate, "certificate", where),
-            _readKey(privateKey, where),
+            readCertificate(ca, "ca", where),
+            readCertificate(certificate, "certificate", where),
+            readKey(privateKey, where),
             where,
         )
 
@@ -179,31 +186,48 @@ class CertificateTrust(_Trust):
         return self._credentials
 
 
-def _readCertificate(content: bytes, name: str, where: str) -> x509.Certificate:
+@implementer(IClusterTrust)
+class FileTrust(_Trust):
     """
-    The first certificate of a PEM file.
+    A L{CertificateTrust} whose files can be read again while it is in use, so
+    that certificates can be renewed and revoked.
     """
-    try:
-        return x509.load_pem_x509_certificate(content)
-    except ValueError:
-        raise ConfigError(
-            f"{name!r} is not a certificate in PEM form", where, "name a file that holds one"
-        ) from None
 
+    _stranger = OTHER_AUTHORITY
 
-def _readKey(content: bytes, where: str) -> NodeKey:
-    """
-    The private key of a PEM file.
-    """
-    try:
-        key = load_pem_private_key(content, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        # TypeError: it has a passphrase.
-        key = None
-    if not isinstance(key, (Ed25519PrivateKey, EllipticCurvePrivateKey, RSAPrivateKey)):
-        raise ConfigError(
-            "'private_key' is not an Ed25519, EC or RSA key in PEM form without a passphrase",
-            where,
-            "name a file that holds one",
-        )
-    return key
+    def __init__(
+        self,
+        files: CertificateFiles,
+        identity: Identity,
+        wallClock: Callable[[], float] = time.time,
+    ) -> None:
+        """
+        Nothing is read yet.
+
+        @param identity: whom the certificate must be for.
+        @param wallClock: seconds since the epoch, for the warnings.
+        """
+        super().__init__(identity)
+        self._files = files
+        self._wallClock = wallClock
+
+    def read(self) -> Opened:
+        """
+        Read and check the files; nothing changes by that. Blocks.
+
+        @raise ConfigError: see L{openFiles}.
+        """
+        return openFiles(self._files, self.identity, self._wallClock())
+
+    def use(self, opened: Opened) -> int:
+        """
+        Use what was read for all new links. A link that is there goes on with
+        what it began with, but ends, with the reason, if its peer is not
+        trusted any more.
+
+        @return: how many were ended.
+        """
+        return self._use(opened.terms)
+
+    def _load(self) -> Credentials:
+        return self.read().credentials

@@ -15,7 +15,14 @@ from OpenSSL import SSL
 from twisted.internet.error import ConnectionAborted
 from twisted.python.failure import Failure
 
-from wazuh_cluster.errors import ClusterError, LinkClosed, NotTrusted, PassedBy, WrongKey
+from wazuh_cluster.errors import (
+    ClusterError,
+    LinkClosed,
+    NotTrusted,
+    PassedBy,
+    Revoked,
+    WrongKey,
+)
 from wazuh_cluster.model import WORKER
 from wazuh_cluster.trust.sniff import Sniffed
 
@@ -44,6 +51,7 @@ OTHER_AUTHORITY = Stranger(
 
 _CHECK_ADDRESS = "check <node> and <port> in ossec.conf"
 _CHECK_CLOCKS = "compare the clocks of both machines and the certificate's dates"
+_REISSUE = "if that node still belongs to the cluster, issue it another one"
 
 #: A header of Wazuh's own cluster protocol: a counter and a length of four
 #: bytes each, and a word filled up with dashes.
@@ -58,14 +66,14 @@ _REFUSED_US = (
     "alert decrypt error",
     "alert certificate unknown",
     "alert unsupported certificate",
-    "alert certificate revoked",
     "alert access denied",
 )
 _OLD_TLS = ("unsupported protocol", "protocol version", "unknown protocol", "no protocols")
 _NO_COMMON = ("no shared cipher", "no suitable", "handshake failure", "insufficient security")
 
 # The numbers by which OpenSSL's verification says why.
-_DATE_ERRORS = {9: "is not valid yet", 10: "has expired"}
+DATE_ERRORS = {9: "is not valid yet", 10: "has expired"}
+REVOKED = 23
 _PURPOSE_ERROR = 26
 
 
@@ -178,21 +186,33 @@ def _explainSilence(aborted: bool, role: str, peer: str) -> ClusterError:
     )
 
 
+def explainVerdict(number: int, node: str, stranger: Stranger) -> NotTrusted:
+    """
+    Say why a certificate is not trusted.
+
+    @param number: OpenSSL's for it.
+    @param node: whose it is, for people.
+    """
+    if number in DATE_ERRORS:
+        return NotTrusted(f"the certificate of {node} {DATE_ERRORS[number]}: {_CHECK_CLOCKS}")
+    if number == REVOKED:
+        return Revoked(f"the certificate of {node} was revoked: {_REISSUE}")
+    if number == _PURPOSE_ERROR:
+        return NotTrusted(
+            f"the certificate of {node} is not for both ends of TLS: "
+            "issue it with serverAuth and clientAuth"
+        )
+    return WrongKey(f"{node} {stranger.what}: {stranger.remedy}")
+
+
 def _explainTLS(reason: str, node: str, stranger: Stranger, verifyError: int) -> ClusterError:
     """
     TLS itself failed, for OpenSSL's C{reason}.
     """
     if "certificate verify failed" in reason:
-        if verifyError in _DATE_ERRORS:
-            return NotTrusted(
-                f"the certificate of {node} {_DATE_ERRORS[verifyError]}: {_CHECK_CLOCKS}"
-            )
-        if verifyError == _PURPOSE_ERROR:
-            return NotTrusted(
-                f"the certificate of {node} is not for both ends of TLS: "
-                "issue it with serverAuth and clientAuth"
-            )
-        return WrongKey(f"{node} {stranger.what}: {stranger.remedy}")
+        return explainVerdict(verifyError, node, stranger)
+    if "alert certificate revoked" in reason:
+        return Revoked(f"{node} refuses this node's certificate, which was revoked: {_REISSUE}")
     if "alert certificate expired" in reason:
         return NotTrusted(
             f"{node} finds this node's certificate expired or not valid yet: {_CHECK_CLOCKS}"

@@ -5,9 +5,11 @@ protocol is for.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import cast
 
+from cryptography import x509
 from OpenSSL import SSL
 from twisted.internet.error import ConnectionAborted
 from twisted.internet.interfaces import IAddress, IHandshakeListener, IProtocol
@@ -21,9 +23,15 @@ from wazuh_cluster.errors import (
     IdentityMismatch,
     NotAMaster,
     NotAWorker,
+    NotTrusted,
 )
 from wazuh_cluster.model import MASTER, WORKER, Identity
-from wazuh_cluster.trust.explain import Stranger, explainEarlyClose, explainFailure
+from wazuh_cluster.trust.explain import (
+    Stranger,
+    explainEarlyClose,
+    explainFailure,
+    explainVerdict,
+)
 from wazuh_cluster.trust.names import identityOf
 from wazuh_cluster.trust.sniff import Sniffed, Sniffer
 
@@ -89,15 +97,19 @@ class Gate(Protocol):
 
     transport: LinkTransport
 
-    def __init__(self, wrappedProtocol: IProtocol, role: str, stranger: Stranger) -> None:
+    def __init__(
+        self, wrappedProtocol: IProtocol, role: str, stranger: Stranger, gates: set[Gate]
+    ) -> None:
         """
         @param role: this node's on the link; the peer must have the other one.
         @param stranger: what to say of a peer with a certificate from
             elsewhere.
+        @param gates: in which it is as long as it is connected.
         """
         self.wrappedProtocol: IProtocol | None = wrappedProtocol
         self._role = role
         self._stranger = stranger
+        self._gates = gates
         self._state = _State.SHAKING
         self._rejection: ClusterError | None = None
         self._delivered = False
@@ -107,6 +119,7 @@ class Gate(Protocol):
         """
         Connect the protocol, so that it can bound how long all this takes.
         """
+        self._gates.add(self)
         self._peer = describeAddress(self.transport.getPeer())
         assert self.wrappedProtocol is not None
         self.wrappedProtocol.makeConnection(self.transport)
@@ -121,9 +134,7 @@ class Gate(Protocol):
         try:
             peer = self._judge()
         except ClusterError as rejection:
-            self._state = _State.REJECTED
-            self._rejection = rejection
-            self.transport.abortConnection()
+            self._reject(rejection)
             return
         self._state = _State.OPEN
         self.transport.trustedPeer = peer
@@ -131,6 +142,34 @@ class Gate(Protocol):
         listener: object = self.wrappedProtocol
         if IHandshakeListener.providedBy(listener):
             listener.handshakeCompleted()
+
+    def judgeAgain(self, judge: Callable[[x509.Certificate], tuple[int, str]]) -> bool:
+        """
+        This node trusts others than before: end the link, unless its peer is
+        still one of them.
+
+        @param judge: see L{wazuh_cluster.trust.tls.Judge}.
+        @return: whether the link is ended.
+        """
+        if self._state is _State.REJECTED:
+            return False
+        node = f"the {_other(self._role)} at {self._peer}"
+        shown = self.transport.getPeerCertificate() if self._state is _State.OPEN else None
+        if shown is None:
+            # It would be judged by what does not count any more.
+            self._reject(
+                NotTrusted(f"whom to trust changed during the TLS handshake with {node}: try again")
+            )
+            return True
+        verdict, _ = judge(shown.to_cryptography())
+        if verdict:
+            self._reject(explainVerdict(verdict, node, self._stranger))
+        return bool(verdict)
+
+    def _reject(self, rejection: ClusterError) -> None:
+        self._state = _State.REJECTED
+        self._rejection = rejection
+        self.transport.abortConnection()
 
     def dataReceived(self, data: bytes) -> None:
         """
@@ -144,6 +183,7 @@ class Gate(Protocol):
         """
         Say why, and let go of the protocol.
         """
+        self._gates.discard(self)
         wrapped, self.wrappedProtocol = self.wrappedProtocol, None
         if wrapped is not None:
             wrapped.connectionLost(self._explain(reason))
@@ -202,6 +242,10 @@ class Gate(Protocol):
         if self.transport.disconnecting and own:
             return Failure(ConnectionAborted())
         return reason
+
+
+def _other(role: str) -> str:
+    return MASTER if role == WORKER else WORKER
 
 
 def _because(error: ClusterError, reason: Failure) -> Failure:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from attrs import evolve, frozen
+from cryptography import x509
 from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import (
     IAddress,
@@ -22,11 +24,15 @@ from zope.interface import implementer
 
 from wazuh_cluster.model import WORKER
 from wazuh_cluster.trust.authority import Credentials
-from wazuh_cluster.trust.explain import Stranger
+from wazuh_cluster.trust.explain import REVOKED, Stranger
 from wazuh_cluster.trust.gate import Gate, LinkTransport
 from wazuh_cluster.trust.sniff import SniffingFactory
 
 CIPHERSUITES = b"TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256"
+
+# OpenSSL's numbers for a list of revoked certificates that is not valid yet, or
+# not any more.
+_LIST_DATES = (11, 12)
 
 
 def makeContext(credentials: Credentials) -> SSL.Context:
@@ -49,12 +55,85 @@ def makeContext(credentials: Credentials) -> SSL.Context:
     context.check_privatekey()
     store = context.get_cert_store()
     assert store is not None
+    _trustIn(store, credentials)
+    # Signed by the authority itself, not by one that it signed.
+    context.set_verify_depth(0)
+    context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _noteVerification)
+    return context
+
+
+def _trustIn(store: crypto.X509Store, credentials: Credentials) -> None:
     store.add_cert(crypto.X509.from_cryptography(credentials.ca))
     # The authority that was named is the end of the chain, even if another
     # one signed it.
     store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
-    context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _noteVerification)
-    return context
+    if credentials.revoked is not None:
+        store.add_crl(credentials.revoked)
+        store.set_flags(crypto.X509StoreFlags.CRL_CHECK)
+
+
+class Judge:
+    """
+    Says what a handshake would say of a certificate, but for its purposes,
+    without one.
+    """
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._revoked = credentials.revoked
+        self._store = crypto.X509Store()
+        _trustIn(self._store, credentials)
+        # The same but for the list, for when its dates have passed.
+        self._withoutList = crypto.X509Store()
+        _trustIn(self._withoutList, evolve(credentials, revoked=None))
+
+    def __call__(self, certificate: x509.Certificate) -> tuple[int, str]:
+        """
+        Judge a certificate now.
+
+        @return: OpenSSL's number for why it is not trusted, and its words for
+            it; 0 if it is.
+        """
+        number, words = _verify(self._store, certificate)
+        if self._revoked is None or number not in _LIST_DATES:
+            return number, words
+        # The list's dates do not count, but what is on it does.
+        serial = certificate.serial_number
+        if self._revoked.get_revoked_certificate_by_serial_number(serial) is not None:
+            return REVOKED, "certificate revoked"
+        return _verify(self._withoutList, certificate)
+
+
+def _verify(store: crypto.X509Store, certificate: x509.Certificate) -> tuple[int, str]:
+    asked = crypto.X509StoreContext(store, crypto.X509.from_cryptography(certificate))
+    try:
+        asked.verify_certificate()
+    except crypto.X509StoreContextError as problem:
+        number, _, words = problem.errors
+        return number, words
+    return 0, ""
+
+
+@frozen
+class Terms:
+    """
+    On what terms a node takes others: made once for all its connections, for a
+    long list of revoked certificates takes a while to read.
+
+    @ivar context: for new connections.
+    @ivar judge: for those that are there.
+    """
+
+    context: SSL.Context
+    judge: Judge
+
+
+def makeTerms(credentials: Credentials) -> Terms:
+    """
+    The terms of some credentials.
+
+    @raise SSL.Error: if TLS does not take them.
+    """
+    return Terms(makeContext(credentials), Judge(credentials))
 
 
 def _noteVerification(
@@ -63,7 +142,12 @@ def _noteVerification(
     """
     Leave OpenSSL's verdict as it is, and keep its reason: the exception that
     follows does not have it.
+
+    But a list of revoked certificates does not lapse: a date that was missed
+    must not part a whole cluster.
     """
+    if error in _LIST_DATES:
+        return True
     transport = connection.get_app_data()
     if not ok and isinstance(transport, LinkTransport):
         transport.verifyError = error
@@ -100,17 +184,20 @@ class _GateFactory(WrappingFactory):
 
     noisy = False
 
-    def __init__(self, wrappedFactory: IProtocolFactory, role: str, stranger: Stranger) -> None:
+    def __init__(
+        self, wrappedFactory: IProtocolFactory, role: str, stranger: Stranger, gates: set[Gate]
+    ) -> None:
         super().__init__(wrappedFactory)
         self._role = role
         self._stranger = stranger
+        self._gates = gates
 
     def buildProtocol(self, addr: IAddress | None) -> Gate | None:  # type: ignore[override]
         """
         Build the wrapped factory's protocol, if it wants the connection.
         """
         wrapped: IProtocol | None = self.wrappedFactory.buildProtocol(addr)
-        return None if wrapped is None else Gate(wrapped, self._role, self._stranger)
+        return None if wrapped is None else Gate(wrapped, self._role, self._stranger, self._gates)
 
 
 class _LinkFactory(TLSMemoryBIOFactory):
@@ -135,6 +222,7 @@ def wrapFactory(
     currentContext: Callable[[], SSL.Context],
     role: str,
     stranger: Stranger,
+    gates: set[Gate] | None = None,
 ) -> IProtocolFactory:
     """
     Put, from top to bottom, a gate, TLS and a sniffer beneath C{factory}.
@@ -142,9 +230,10 @@ def wrapFactory(
     @param role: this node's: L{MASTER<wazuh_cluster.model.MASTER>} is the side
         that was dialled, L{WORKER<wazuh_cluster.model.WORKER>} the one that
         dials.
+    @param gates: in which each gate is as long as it is connected.
     """
     isClient = role == WORKER
-    gated = _GateFactory(factory, role, stranger)
+    gated = _GateFactory(factory, role, stranger, set() if gates is None else gates)
     return SniffingFactory(
         _LinkFactory(ConnectionCreator(currentContext), isClient, gated, clock=clock)
     )

@@ -22,6 +22,7 @@ from wazuh_cluster import __version__
 from wazuh_cluster.defaults import stateOf, threadRunners, trustOf
 from wazuh_cluster.errors import IdentityMismatch, LinkClosed, VersionTooOld
 from wazuh_cluster.home import Home, homeId
+from wazuh_cluster.integrity import itemsDigest, itemsText
 from wazuh_cluster.interfaces import IClusterTrust, IRunner, IState, ITree, IWorkerObserver
 from wazuh_cluster.journal import INTEGRITY_SYNC, KEEP_ALIVE, MAIN, Journal
 from wazuh_cluster.model import MASTER, WORKER, Identity, MasterInfo, NodeName
@@ -107,6 +108,7 @@ class WorkerService(Service):
         self.setName("worker")
         self._homeId = b""
         self._reactor = reactor
+        self._tree = tree
         self._state = stateOf(tree) if state is None else state
         self._locators = tuple(locators)
         self._limits = limits or Limits()
@@ -245,6 +247,8 @@ class WorkerService(Service):
             software=f"wazuh_cluster {__version__}",
             wazuh=self._wazuhVersion,
             tick=int(self._reactor.seconds() * 1e6),
+            items=itemsDigest(self._tree.items),
+            itemsText=itemsText(self._tree.items),
         )
         if answer["name"] != certified.name:
             raise IdentityMismatch(

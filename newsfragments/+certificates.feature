@@ -1,0 +1,1 @@
+Each node can have a certificate of its own instead of the shared key: ``[certificates]`` in ``etc/wazuh_cluster.ini``. ``wazuh-cluster certify`` issues and revokes them; SIGHUP makes a node read them again, and ends links to nodes that are not trusted any more.
