@@ -70,7 +70,6 @@ class ListenerCase(SynchronousTestCase):
             settings or AuthSettings(),
             self.home.path,
             runner=lambda name: ImmediateRunner(),
-            fileSystem=RealFileSystem(),
             hostName="manager",
             **keywords,
         )
@@ -344,8 +343,9 @@ class StrangerTests(ListenerCase):
         agent.transport.dataReceived = lambda data: None  # type: ignore[union-attr]
         agent.say(ADD)
         self.clock.advance(0)
+        self.clock.advance(9)
         self.assertEqual((1, False), (len(self.service), agent.gone))
-        self.clock.advance(5)
+        self.clock.advance(1)
         self.clock.advance(0)
         self.assertEqual((0, True), (len(self.service), agent.gone))
 
@@ -673,7 +673,6 @@ class PortTests(ListenerCase):
             evolve(AuthSettings()),
             self.home.path,
             runner=lambda name: ImmediateRunner(),
-            fileSystem=RealFileSystem(),
         )
         self.assertRaises(CannotListenError, second.privilegedStartService)
         self.failureResultOf(second.whenListening(), CannotListenError)

@@ -25,11 +25,9 @@ from tests.enrollmentcase import MemoryRegistrar, keyOf
 from tests.processes import Process, ProcessCase, freePort
 from tests.stockagent import allInThreads, context, enroll, inThread
 from wazuh_cluster.authsettings import AuthSettings
-from wazuh_cluster.defaults import threadRunners
 from wazuh_cluster.enrollment import EnrollmentService
 from wazuh_cluster.home import Home, makeHome
 from wazuh_cluster.integrity import DirectoryTree
-from wazuh_cluster.integrity.filesystem import RealFileSystem
 from wazuh_cluster.master import MasterService
 from wazuh_cluster.model import NodeName
 from wazuh_cluster.testing.trust import testTrust
@@ -116,8 +114,6 @@ class SocketTests(TestCase):
             node.enroller,
             settings or AuthSettings(),
             self.home("listener"),
-            runner=threadRunners(reactor),
-            fileSystem=RealFileSystem(),
         )
         service.startService()
         self.addCleanup(service.stopService)

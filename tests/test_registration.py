@@ -24,7 +24,6 @@ from wazuh_cluster.errors import (
     StoreFailed,
     TooBusy,
 )
-from wazuh_cluster.integrity.filesystem import RealFileSystem
 from wazuh_cluster.interfaces import IRunner
 from wazuh_cluster.master import MasterService
 from wazuh_cluster.master.registrations import ABANDON_AFTER, HIGHEST_BELIEVED
@@ -92,7 +91,6 @@ class RegistrationCase(ClusterCase):
             AuthSettings(),
             home.path,
             runner=self.runner,
-            fileSystem=RealFileSystem(),
             hostName=f"{host}-host",
         )
         service.startService()

@@ -30,13 +30,11 @@ from twisted.python import usage
 
 from wazuh_cluster.config import Config, loadConfig
 from wazuh_cluster.daemon import ENROLLMENT_OPTION, NodeService, portProblem
-from wazuh_cluster.defaults import threadRunners
 from wazuh_cluster.endpoints import readEndpoint, tryEndpoint
 from wazuh_cluster.errors import BadInput, ConfigError, HomeError
 from wazuh_cluster.home import Home, addWorkingFolders, checkHome, checkHomeId, chooseOwner
 from wazuh_cluster.homelock import HomeLock
 from wazuh_cluster.integrity import DirectoryTree
-from wazuh_cluster.integrity.filesystem import RealFileSystem
 from wazuh_cluster.log import ClusterLog
 from wazuh_cluster.model import MASTER, NodeName
 from wazuh_cluster.scripts.homeoptions import defaultHome
@@ -251,15 +249,7 @@ def _listener(
             ENROLLMENT_OPTION,
             "leave it out, or run it on a node that registers them",
         )
-    return EnrollmentService(
-        reactor,
-        endpoint,
-        node.enroller,
-        config.auth,
-        home.path,
-        runner=threadRunners(reactor),
-        fileSystem=RealFileSystem(),
-    )
+    return EnrollmentService(reactor, endpoint, node.enroller, config.auth, home.path)
 
 
 def _serverEndpoint(reactor: Any, config: Config) -> IStreamServerEndpoint:

@@ -19,7 +19,7 @@ from wazuh_cluster.agents import formatId
 from wazuh_cluster.enrollment.desk import Desk
 from wazuh_cluster.enrollment.interfaces import Enrolled
 from wazuh_cluster.enrollment.tls import explainTLS, namesHost
-from wazuh_cluster.enrollment.visitors import Visitor, Visitors
+from wazuh_cluster.enrollment.visitors import STOPS, Visitor, Visitors
 from wazuh_cluster.errors import EnrollmentRefused
 
 #: Octets of a request, without its end.
@@ -122,8 +122,11 @@ class Conversation(Protocol):
         Say why there was no request.
         """
         host = self._visitor.host
-        if self._visitor.why is not None:
-            self._desk.refused(self._visitor.why, host)
+        why = self._visitor.why
+        if why == STOPS:
+            self._desk.passedBy(why, host)
+        elif why is not None:
+            self._desk.refused(why, host)
         elif reason.check(SSL.Error):
             self._desk.refused(explainTLS(reason.value), host)  # type: ignore[arg-type]
         elif reason.check(ConnectionClosed):

@@ -20,6 +20,7 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 
 from wazuh_cluster.authsettings import CERTIFICATE, PRIVATE_KEY, AuthSettings
+from wazuh_cluster.defaults import threadRunners
 from wazuh_cluster.enrollment.certificates import loadCredentials, makeMissing
 from wazuh_cluster.enrollment.conversation import Conversation
 from wazuh_cluster.enrollment.desk import Desk
@@ -28,6 +29,7 @@ from wazuh_cluster.enrollment.password import PasswordFile
 from wazuh_cluster.enrollment.request import RequestRules
 from wazuh_cluster.enrollment.tls import AgentTLS, makeContext
 from wazuh_cluster.enrollment.visitors import MOST, Visitor, Visitors
+from wazuh_cluster.integrity.filesystem import RealFileSystem
 from wazuh_cluster.interfaces import IFileSystem, IRunner
 from wazuh_cluster.journal import ENROLLMENT, Journal
 
@@ -79,8 +81,8 @@ class EnrollmentService(Service):
         settings: AuthSettings,
         home: str,
         *,
-        runner: Callable[[str], IRunner],
-        fileSystem: IFileSystem,
+        runner: Callable[[str], IRunner] | None = None,
+        fileSystem: IFileSystem | None = None,
         hostName: str | None = None,
         managerVersion: str = "",
         most: int = MOST,
@@ -88,7 +90,8 @@ class EnrollmentService(Service):
         """
         @param enroller: registers agents: C{enroller} of a master or a worker.
         @param home: where relative paths in C{settings} begin.
-        @param runner: makes the runner of a name.
+        @param runner: makes the runner of a name; threads by default.
+        @param fileSystem: where a certificate is made, if there is none.
         @param hostName: the name that no agent may have; by default this
             machine's.
         @param managerVersion: no agent may be newer; C{""} for no such rule.
@@ -98,9 +101,10 @@ class EnrollmentService(Service):
         self._reactor = reactor
         self._endpoint = endpoint
         self._settings = settings
-        self._fileSystem = fileSystem
+        self._fileSystem = RealFileSystem() if fileSystem is None else fileSystem
         self._hostName = socket.gethostname() if hostName is None else hostName
-        self._runner = runner("enrollment")
+        makeRunner = threadRunners(reactor) if runner is None else runner
+        self._runner = makeRunner("enrollment")
         self._log = Journal(ENROLLMENT)
         rules = RequestRules(
             self._hostName,

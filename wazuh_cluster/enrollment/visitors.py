@@ -27,10 +27,14 @@ REQUEST_TIME = 10.0
 ANSWER_TIME = 20.0
 
 #: From the answer to the end of the connection.
-LEAVE_TIME = 5.0
+LEAVE_TIME = 10.0
 
 #: One address may replace its own requests that take longer than this.
 GRACE = 1.0
+
+
+#: Why a visitor is turned away when the node stops: nobody's fault.
+STOPS = "this node stops"
 
 
 class Stage(Enum):
@@ -264,7 +268,7 @@ class Visitors(Factory):
         @return: fires when all connections are gone.
         """
         for visitor in list(self._all):
-            visitor.turnAway("this node stops")
+            visitor.turnAway(STOPS)
         if not self._connected:
             return succeed(None)
         empty: Deferred[None] = Deferred()

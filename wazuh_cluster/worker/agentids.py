@@ -53,8 +53,8 @@ class HighestAgentId:
         The id; 0 for none. Only the first time this takes long.
         """
         if not self._looked:
-            self._looked = True
             await self._look().addErrback(self._notSeen)
+            self._looked = True
         return self._highest
 
     def saw(self, agent: Agent) -> None:
