@@ -14,7 +14,6 @@ from threading import Event
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import gatherResults
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, serverFromString
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
@@ -262,21 +261,6 @@ class TwistdTests(ProcessCase):
                 self.assertNotIn(keyOf(n), log)
             key = home.preauthChild("etc/sslmanager.key").path
             self.assertEqual(0o640, os.stat(key).st_mode & 0o777)
-
-    async def test_noMaster(self) -> None:
-        """
-        A worker whose master is away says so to its agents.
-        """
-        _, worker = self.cluster("one")
-        port, endpoint = self.endpoint()
-        process = self.node(worker, "--enrollment", endpoint)
-        await self.listening(worker)
-        answers = await gatherResults(
-            [inThread(enroll, port, b"OSSEC A:'web-%d'\n" % n) for n in range(3)]
-        )
-        wanted = b"ERROR: Cannot comunicate with master. Unable to add agent"
-        self.assertEqual([wanted] * 3, answers)
-        await self.end(process)
 
     async def refused(self, home: FilePath[str], endpoint: str, *texts: str) -> None:
         arguments = ["wazuh-cluster", "--home", home.path, "--enrollment", endpoint]

@@ -5,14 +5,14 @@ they are answered or undone: what every way of enrolling agents has in common.
 One request is an I{attempt}. It is I{open} while something was asked of whoever
 registers agents that was not answered. Then:
 
-- The answer comes in time: it is handed on in the same turn of the reactor, and
-  is not undone any more, unless whoever takes it says in that turn that it
-  cannot be delivered.
-- Time is up, or it is refused although something is open: its id is put on the
-  list of what is to be undone, and that is durable I{before} the agent is told
-  that it failed.
-- The agent goes away, or this node stops: likewise, though there is nobody to
-  wait for the disk.
+  - The answer comes in time: it is handed on in the same turn of the reactor, and
+    is not undone any more, unless whoever takes it says in that turn that it
+    cannot be delivered.
+  - Time is up, or it is refused although something is open: its id is put on the
+    list of what is to be undone, and that is durable I{before} the agent is told
+    that it failed.
+  - The agent goes away, or this node stops: likewise, though there is nobody to
+    wait for the disk.
 
 So an id gets on the list only if its agent was not, and will not be, given a
 key; and an answer that comes later is dropped.

@@ -6,6 +6,7 @@ Never logged: a password, a key, a hash of one, or a request as it came.
 
 from __future__ import annotations
 
+from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
@@ -14,13 +15,15 @@ from wazuh_cluster.enrollment.fields import shown
 from wazuh_cluster.enrollment.interfaces import Enrolled, IEnroller
 from wazuh_cluster.enrollment.password import PasswordFile
 from wazuh_cluster.enrollment.request import RequestRules, readRequest
-from wazuh_cluster.errors import ConfigError, EnrollmentRefused
+from wazuh_cluster.errors import ClusterError, EnrollmentRefused, Stopped
 from wazuh_cluster.journal import ENROLLMENT, Journal, Repeats
 
 #: How often the refusal of requests from one address is said again, for the
 #: same reason; and how often that there is no password. In seconds.
 REPEAT_AFTER = 10.0
 REMIND_AFTER = 300.0
+
+_NO_PASSWORD = "Enrollment password not available"
 
 
 class Desk:
@@ -64,16 +67,18 @@ class Desk:
         if self._password is not None:
             try:
                 await self._secret(self._password)
-            except EnrollmentRefused:
+            except (EnrollmentRefused, CancelledError):
                 return
 
     async def _secret(self, password: PasswordFile) -> bytes:
         try:
             return await password.current()
-        except ConfigError as problem:
+        except Stopped:
+            raise EnrollmentRefused(_NO_PASSWORD) from None
+        except ClusterError as problem:
             if self._reminders.allow(str(problem)) is not None:
                 self._log.error("No agent can enroll here: {problem}", problem=problem)
-            raise EnrollmentRefused("Enrollment password not available") from None
+            raise EnrollmentRefused(_NO_PASSWORD) from None
 
     def enrolled(self, agent: Agent, host: str | None) -> None:
         """

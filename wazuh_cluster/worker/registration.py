@@ -4,17 +4,17 @@ How a worker enrolls agents: it asks the master, over whatever links there are.
 L{wazuh_cluster.enrollment.attempts} says how a request ends. What is added here
 is the link:
 
-1. A request waits for a place on a link. If none comes, nothing was asked, and
-   nothing is to be undone.
-2. It was sent, and the link is cut: the master may have registered the agent. It
-   is sent again on the next link with the same id, by which the master knows it
-   and gives the same answer.
-3. Time is up, the agent goes away, or the master refuses it now although it may
-   have done it on an earlier link: it is open, and is undone.
-4. The list of what is to be undone is worked off while there is a link, and over
-   restarts, until the master says that it is done. The master refuses an id
-   that it has undone, so that a request which is still on its way cannot come to
-   life after that.
+  1. A request waits for a place on a link. If none comes, nothing was asked, and
+     nothing is to be undone.
+  2. It was sent, and the link is cut: the master may have registered the agent. It
+     is sent again on the next link with the same id, by which the master knows it
+     and gives the same answer.
+  3. Time is up, the agent goes away, or the master refuses it now although it may
+     have done it on an earlier link: it is open, and is undone.
+  4. The list of what is to be undone is worked off while there is a link, and over
+     restarts, until the master says that it is done. The master refuses an id
+     that it has undone, so that a request which is still on its way cannot come to
+     life after that.
 
 Only if this process is killed while a request is open, the list lacks its id.
 Then the master itself sees that it cannot answer: see
