@@ -18,7 +18,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.manual import FILES, FOLDER
 from wazuh_cluster import model
+from wazuh_cluster.authsettings import AuthSettings
 from wazuh_cluster.clusterblock import DEFAULT_BIND, DEFAULT_CLUSTER, DEFAULT_NODE, DEFAULT_PORT
+from wazuh_cluster.enrollment.attempts import PATIENCE, SAVE_PATIENCE
+from wazuh_cluster.enrollment.fields import MAX_GROUPS
+from wazuh_cluster.enrollment.visitors import MOST as MOST_VISITORS
+from wazuh_cluster.enrollment.visitors import REQUEST_TIME
 from wazuh_cluster.integrity import (
     DIGEST_SIZES,
     WAZUH_ITEMS,
@@ -30,6 +35,7 @@ from wazuh_cluster.integrity import (
 from wazuh_cluster.integrity.holds import MANY, isMishap
 from wazuh_cluster.integrity.pack import Sent
 from wazuh_cluster.logline import MAX_LINE
+from wazuh_cluster.master.registrations import ABANDON_AFTER, HIGHEST_BELIEVED
 from wazuh_cluster.master.service import INTERVAL as MASTER_INTERVAL
 from wazuh_cluster.master.service import MasterService
 from wazuh_cluster.model import Identity
@@ -209,6 +215,41 @@ class NumbersTests(SynchronousTestCase):
             f"* - ``port`` - {DEFAULT_PORT}",
             f"* - ``bind_addr`` - {DEFAULT_BIND}",
         )
+
+    def test_enrollment(self) -> None:
+        """
+        Who waits how long, and how many there may be.
+        """
+        self.assertSaid(
+            "operators.rst",
+            f"tells the agent after {PATIENCE:g} seconds",
+            f"{MOST_VISITORS:,} agents can be connected at the same time, each for "
+            f"{REQUEST_TIME:g} seconds",
+            f"works on {Limits().registrations} requests of a worker at a time",
+            f"Limit is {MAX_GROUPS}",
+        )
+        self.assertLess(PATIENCE + SAVE_PATIENCE, 10)
+        self.assertSaid(
+            "protocol.rst",
+            f"it waits {ABANDON_AFTER:g} s for the worker",
+            f"more than {HIGHEST_BELIEVED:,}, which is not believed",
+            f"up to {MAX_GROUPS} groups",
+        )
+
+    def test_auth(self) -> None:
+        """
+        The defaults of the C{<auth>} block.
+        """
+        default = AuthSettings()
+        self.assertSaid(
+            "operators.rst",
+            f"* - ``ssl_manager_cert``, ``ssl_manager_key`` - {default.certificate}, "
+            f"{default.privateKey}",
+            f"first line of ``{default.passwordFile}``",
+            f"- {default.port}, no, yes",
+        )
+        self.assertEqual(3600, default.force.disconnectedTime)
+        self.assertEqual(3600, default.force.afterRegistrationTime)
 
     def test_settings(self) -> None:
         """

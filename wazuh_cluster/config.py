@@ -1,7 +1,8 @@
 """
-From the C{<cluster>} block of C{ossec.conf} to a checked, frozen L{Config}.
+From the C{<cluster>} and C{<auth>} blocks of C{ossec.conf} to a checked, frozen
+L{Config}.
 
-The block is the one that Wazuh 4.x reads. Where it stands more than once, each
+The blocks are those that Wazuh 4.x reads. Where one stands more than once, each
 element's last value counts.
 """
 
@@ -11,6 +12,8 @@ import os
 
 from attrs import field, frozen
 
+from wazuh_cluster.authblock import AuthReader, authBlocks
+from wazuh_cluster.authsettings import AuthSettings
 from wazuh_cluster.clusterblock import (
     DEFAULT_BIND,
     DEFAULT_CLUSTER,
@@ -45,6 +48,7 @@ class Config:
     @ivar disabled: whether the block says that there is to be no cluster.
     @ivar keyProblem: one line if the key is known to everybody: the node runs,
         and shows this as an error.
+    @ivar auth: how agents enroll; Wazuh's defaults if C{disabled}.
     @ivar warnings: one line each, for the log.
     """
 
@@ -60,6 +64,7 @@ class Config:
     hidden: bool = False
     disabled: bool = False
     keyProblem: str | None = None
+    auth: AuthSettings = field(factory=AuthSettings)
     warnings: tuple[str, ...] = ()
 
     def requireEnabled(self) -> Config:
@@ -176,6 +181,8 @@ def readConfig(
             f"write <node_type>{role}</node_type>, or leave --role out",
         )
     key, keyProblem = reader.key(keyNeeded and not disabled)
+    auth = AuthReader(authBlocks(text, where), where)
+    auth.look()
     return Config(
         home=Home(home).path,
         path=where,
@@ -189,6 +196,7 @@ def readConfig(
         hidden=reader.yesOrNo("hidden"),
         disabled=disabled,
         keyProblem=keyProblem,
+        auth=AuthSettings() if disabled else auth.settings(),
         # Last, because reading the values above adds to them.
-        warnings=tuple(reader.warnings),
+        warnings=(*reader.warnings, *auth.warnings),
     )

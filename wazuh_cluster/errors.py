@@ -270,6 +270,13 @@ class RegistrationRefused(ClusterError):
         return cls(f"{code} {text}")
 
 
+class EnrollmentRefused(ClusterError):
+    """
+    What an agent that asked to be enrolled is told, in the words of Wazuh's
+    authd, without C{ERROR: } before it and what always follows it.
+    """
+
+
 class MasterUnreachable(ClusterError):
     """
     Only the master can decide this, and it cannot be asked now.

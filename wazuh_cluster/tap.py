@@ -14,7 +14,7 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import IService
 from twisted.internet.endpoints import (
@@ -29,8 +29,9 @@ from twisted.logger import (
 from twisted.python import usage
 
 from wazuh_cluster.config import Config, loadConfig
-from wazuh_cluster.daemon import NodeService, portProblem
-from wazuh_cluster.errors import BadInput, HomeError
+from wazuh_cluster.daemon import ENROLLMENT_OPTION, NodeService, portProblem
+from wazuh_cluster.endpoints import readEndpoint, tryEndpoint
+from wazuh_cluster.errors import BadInput, ConfigError, HomeError
 from wazuh_cluster.home import Home, addWorkingFolders, checkHome, checkHomeId, chooseOwner
 from wazuh_cluster.homelock import HomeLock
 from wazuh_cluster.integrity import DirectoryTree
@@ -43,6 +44,11 @@ from wazuh_cluster.scripts.homeoptions import defaultHome
 from wazuh_cluster.settings import Settings, loadSettings
 from wazuh_cluster.threads import ThreadRunner
 from wazuh_cluster.trust import KEY_LENGTH, ClusterKey, FileTrust
+
+if TYPE_CHECKING:
+    from wazuh_cluster.agents import IRegistrar
+    from wazuh_cluster.master import MasterService
+    from wazuh_cluster.worker import WorkerService
 
 #: Connections that the system keeps until the master takes them: as many
 #: workers can come back at once.
@@ -63,6 +69,12 @@ class Options(usage.Options):
         ["role", None, None, "master or worker, whatever <node_type> says."],
         ["home", None, None, "The manager's folder. [default: $WAZUH_HOME, then /var/ossec]"],
         ["config", None, None, "The configuration. [default: etc/ossec.conf in the home]"],
+        [
+            "enrollment",
+            None,
+            None,
+            "Let agents enroll here: a Twisted endpoint, such as tcp:1515 or haproxy:tcp:1515.",
+        ],
     ]
     optFlags = [["verbose", "v", "Write debug lines to logs/cluster.log too."]]
 
@@ -110,6 +122,8 @@ def makeService(options: Options) -> IService:
         checkHomeId(home)
         if config.role == MASTER:
             _checkPort(config)
+        node = _node(home, config, settings, trust)
+        listener = _listener(options["enrollment"], home, config, node)
     except BadInput as problem:
         raise SystemExit(str(problem)) from None
     tag = "Master" if config.role == MASTER else f"Worker {config.nodeName}"
@@ -126,13 +140,14 @@ def makeService(options: Options) -> IService:
     twistdLog = home.join("logs/twistd.log") if background and not told else None
     return NodeService(
         reactor,
-        _node(home, config, settings, trust),
+        node,
         log,
         config,
         options.lock,
         background,
         twistdLog,
         renewal,
+        listener,
     )
 
 
@@ -195,7 +210,7 @@ def _mayWrite(options: Options) -> Callable[[str], bool] | None:
 
 def _node(
     home: Home, config: Config, settings: Settings, trust: ClusterKey | IClusterTrust
-) -> IService:
+) -> MasterService | WorkerService:
     """
     The master or worker that a configuration describes.
     """
@@ -220,6 +235,7 @@ def _node(
             _serverEndpoint(reactor, config),
             tree,
             cluster=config.clusterName,
+            registrar=_registrar(home, config),
             limits=settings.limits,
             integrityInterval=settings.interval or MASTER_INTERVAL,
         )
@@ -239,6 +255,40 @@ def _node(
         limits=settings.limits,
         integrityInterval=settings.interval or WORKER_INTERVAL,
     )
+
+
+def _registrar(home: Home, config: Config) -> IRegistrar | None:
+    """
+    What registers agents on a master; C{None} if nothing does.
+    """
+    return None
+
+
+def _listener(
+    text: str | None, home: Home, config: Config, node: MasterService | WorkerService
+) -> IService | None:
+    """
+    Where agents enroll, if they are to do so here.
+
+    @param text: the endpoint, as an option.
+    @raise BadInput: if something stands in its way.
+    """
+    if text is None:
+        return None
+    from wazuh_cluster.enrollment import EnrollmentService
+    from wazuh_cluster.enrollment.service import checkCertificate
+
+    reactor = _theReactor()
+    endpoint = readEndpoint(reactor, text, ENROLLMENT_OPTION)
+    tryEndpoint(text, ENROLLMENT_OPTION)
+    checkCertificate(config.auth, home.path)
+    if node.enroller is None:
+        raise ConfigError(
+            "nothing registers agents on this master",
+            ENROLLMENT_OPTION,
+            "leave it out, or run it on a node that registers them",
+        )
+    return EnrollmentService(reactor, endpoint, node.enroller, config.auth, home.path)
 
 
 def _serverEndpoint(reactor: Any, config: Config) -> IStreamServerEndpoint:

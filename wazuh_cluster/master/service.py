@@ -4,6 +4,8 @@ The master as a service: its port and its threads.
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,18 +17,26 @@ from twisted.protocols.amp import Command, IResponderLocator
 from twisted.python.failure import Failure
 
 from wazuh_cluster import __version__
+from wazuh_cluster.agents import IAssignments, IRegistrar
 from wazuh_cluster.defaults import stateOf, threadRunners, trustOf
+from wazuh_cluster.enrollment import UndoList
 from wazuh_cluster.errors import LinkClosed
 from wazuh_cluster.home import homeId
 from wazuh_cluster.integrity import Snapshot
 from wazuh_cluster.interfaces import IClusterTrust, IRunner, IState, ITree
-from wazuh_cluster.journal import KEEP_ALIVE, LOCAL_INTEGRITY, MAIN, Journal
+from wazuh_cluster.journal import ENROLLMENT, KEEP_ALIVE, LOCAL_INTEGRITY, MAIN, Journal
 from wazuh_cluster.master.doorstep import DoorstepFactory
+from wazuh_cluster.master.enroller import DirectEnroller
 from wazuh_cluster.master.generations import Generations
 from wazuh_cluster.master.integrity import MasterIntegrity
 from wazuh_cluster.master.listener import SessionFactory
 from wazuh_cluster.master.locator import MasterLocator
 from wazuh_cluster.master.node import MasterNode
+from wazuh_cluster.master.registrations import (
+    Registrations,
+    RegistrationsLocator,
+    SessionRegistrations,
+)
 from wazuh_cluster.master.session import Session
 from wazuh_cluster.model import MASTER, Identity, NodeName, NodeStatus
 from wazuh_cluster.periodic import Periodic
@@ -35,6 +45,10 @@ from wazuh_cluster.trust import ClusterKey
 
 #: Seconds between two scans.
 INTERVAL = 8.0
+
+#: Seconds between two looks for registrations to undo; there is one at once
+#: when one comes.
+UNDO_INTERVAL = 10.0
 
 #: After how many seconds a scan is reported as hung; the first one reads all.
 HUNG_AFTER = 900.0
@@ -50,6 +64,8 @@ class MasterService(MultiService):
 
     @ivar fileIntegrity: the thread File integrity.
     @ivar checkKeepAlives: the thread Check keep-alives.
+    @ivar enroller: enrolls agents by the registrar, if there is one; for an
+        L{EnrollmentService<wazuh_cluster.enrollment.EnrollmentService>}.
     """
 
     def __init__(
@@ -64,8 +80,12 @@ class MasterService(MultiService):
         state: IState | None = None,
         runner: Callable[[str], IRunner] | None = None,
         locators: Sequence[IResponderLocator] = (),
+        registrar: IRegistrar | None = None,
+        assignments: IAssignments | None = None,
         limits: Limits | None = None,
         wallClock: Callable[[], float] = time.time,
+        random: Callable[[int], bytes] = os.urandom,
+        hostName: str | None = None,
         wazuhVersion: str = "",
         integrityInterval: float = INTERVAL,
         checkInterval: float = 60.0,
@@ -78,6 +98,10 @@ class MasterService(MultiService):
         @param runner: makes the runner of a name; threads by default.
         @param locators: responders of commands of one's own; they answer
             workers that joined.
+        @param registrar: registers agents; without one, this master does not.
+        @param assignments: the agents' groups.
+        @param hostName: the name that no agent may have; by default this
+            machine's.
         @param wazuhVersion: the manager's version, for tables.
         @param integrityInterval: seconds between two scans.
         @param checkInterval: seconds between two looks for silent workers.
@@ -126,6 +150,29 @@ class MasterService(MultiService):
         )
         self.fileIntegrity.setServiceParent(self)
         self.checkKeepAlives.setServiceParent(self)
+        self._registrationRunner = makeRunner("registrations")
+        self._registrations: Registrations | None = None
+        self.enroller: DirectEnroller | None = None
+        if registrar is not None:
+            host = socket.gethostname() if hostName is None else hostName
+            self._registrations = Registrations(registrar, reactor, self._limits, host)
+            self.enroller = DirectEnroller(
+                registrar,
+                assignments,
+                name,
+                UndoList(self._state, self._registrationRunner),
+                reactor,
+                random,
+                lambda: undoing.poke(),
+            )
+            undoing = Periodic(
+                "Undo registrations",
+                UNDO_INTERVAL,
+                self.enroller.undo,
+                reactor,
+                Journal(ENROLLMENT),
+            )
+            undoing.setServiceParent(self)
 
     @property
     def node(self) -> MasterNode:
@@ -207,13 +254,17 @@ class MasterService(MultiService):
             await maybeDeferred(port.stopListening)
         elif listening is not None:
             listening.cancel()
+        if self.enroller is not None:
+            await self.enroller.stop()
+        if self._registrations is not None:
+            self._registrations.stop()
         await maybeDeferred(super().stopService)
         if self._doorsteps is not None:
             self._doorsteps.closeAll()
         self._factory.closeAll()
         for session in self._factory.sessions:
             await session.peer.whenClosed()
-        for runner in (self._scanRunner, *self._packRunners):
+        for runner in (self._scanRunner, *self._packRunners, self._registrationRunner):
             runner.stop()
 
     def stopService(self) -> Deferred[None]:
@@ -272,19 +323,26 @@ class MasterService(MultiService):
             self._node.strangerLeft(address, why)
 
     def _session(self) -> Session:
-        return Session(
+        session = Session(
             self.node,
             self._trust,
             self._reactor,
             self._limits,
             self._locatorsOf,
         )
+        if self._registrations is not None:
+            session.whenJoined().addCallback(self._registrations.joined)
+        return session
 
     def _locatorsOf(self, session: Session) -> list[IResponderLocator]:
         """
         What answers on one session.
         """
-        return [MasterLocator(self.node, self.integrity, session), *self._locators]
+        own: list[IResponderLocator] = [MasterLocator(self.node, self.integrity, session)]
+        if self._registrations is not None:
+            registrations = SessionRegistrations(self._registrations, session)
+            own.append(RegistrationsLocator(registrations))
+        return [*own, *self._locators]
 
     async def _recalculate(self) -> str:
         self._snapshot = await self._scanRunner.run(self._tree.scan(self._snapshot))

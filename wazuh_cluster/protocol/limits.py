@@ -37,6 +37,9 @@ class Limits:
     @ivar wantedBytes: size of a list of wanted files.
     @ivar manifestFiles: files of a manifest.
     @ivar manifestBytes: size of a manifest on the wire.
+    @ivar registrations: registrations of one worker that may be under way. It
+        leaves some of C{openResponders} to everything else, for a disk that
+        hangs holds them up.
     @ivar greeting: connections that have said nothing yet, and likewise those
         that said something but not Hello, on the whole listener; beyond it
         the one that waits longest is closed.
@@ -59,5 +62,6 @@ class Limits:
     wantedBytes: int = 8 * 1024 * 1024
     manifestFiles: int = 500_000
     manifestBytes: int = 64 * 1024 * 1024
+    registrations: int = 10
     greeting: int = 512
     greetingPerAddress: int = 256

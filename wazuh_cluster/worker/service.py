@@ -20,11 +20,12 @@ from twisted.python.failure import Failure
 
 from wazuh_cluster import __version__
 from wazuh_cluster.defaults import stateOf, threadRunners, trustOf
+from wazuh_cluster.enrollment import UndoList
 from wazuh_cluster.errors import IdentityMismatch, LinkClosed, VersionTooOld
 from wazuh_cluster.home import Home, homeId
 from wazuh_cluster.integrity import itemsDigest, itemsText
 from wazuh_cluster.interfaces import IClusterTrust, IRunner, IState, ITree, IWorkerObserver
-from wazuh_cluster.journal import INTEGRITY_SYNC, KEEP_ALIVE, MAIN, Journal
+from wazuh_cluster.journal import ENROLLMENT, INTEGRITY_SYNC, KEEP_ALIVE, MAIN, Journal
 from wazuh_cluster.model import MASTER, WORKER, Identity, MasterInfo, NodeName
 from wazuh_cluster.periodic import Periodic
 from wazuh_cluster.protocol import (
@@ -36,12 +37,14 @@ from wazuh_cluster.protocol import (
     Transfers,
 )
 from wazuh_cluster.trust import ClusterKey
+from wazuh_cluster.worker.agentids import HighestAgentId
 from wazuh_cluster.worker.complaints import Complaints
 from wazuh_cluster.worker.integrity import IntegrityThread
 from wazuh_cluster.worker.keepalive import KeepAliveThread
 from wazuh_cluster.worker.link import LinkCore, makeLink
 from wazuh_cluster.worker.locator import WorkerLocator
 from wazuh_cluster.worker.observers import Observers
+from wazuh_cluster.worker.registration import LinkEnroller
 
 #: Seconds between two looks at the integrity.
 INTERVAL = 9.0
@@ -49,6 +52,11 @@ INTERVAL = 9.0
 #: After how many seconds a run of the integrity thread is reported as hung; one
 #: that fetches says how far it is long before.
 HUNG_AFTER = 900.0
+
+#: The thread that undoes registrations, and seconds between two of its runs; it
+#: also runs when there is something to undo.
+UNDO = "Undo registrations"
+UNDO_INTERVAL = 10.0
 
 #: From the first wait to the longest, in seconds. A master that was away for
 #: some seconds has its workers back within 5 s.
@@ -63,6 +71,8 @@ class WorkerService(Service):
     @ivar master: what the link's master said of itself; C{None} while there is
         no link.
     @ivar integrity: the thread Integrity, whether or not it runs.
+    @ivar enroller: enrolls agents by asking the master; for an
+        L{EnrollmentService<wazuh_cluster.enrollment.EnrollmentService>}.
     @ivar threads: the running threads, by name.
     """
 
@@ -120,9 +130,19 @@ class WorkerService(Service):
         self._nonce = random(16)
         self._log = Journal(MAIN)
         self._complaints = Complaints(reactor, self._log, masterAddress)
-        self._observers = Observers([observer] if observer is not None else [])
         makeRunner = threadRunners(reactor) if runner is None else runner
         self._runner = makeRunner("integrity")
+        self._agentIds = HighestAgentId(tree, self._state, self._runner)
+        self._observers = Observers([self._agentIds, *([] if observer is None else [observer])])
+        self._registrationRunner = makeRunner("registrations")
+        self.enroller = LinkEnroller(
+            UndoList(self._state, self._registrationRunner),
+            reactor,
+            random,
+            self._limits,
+            lambda: self._poke(UNDO),
+            self._agentIds.saw,
+        )
         self.master: MasterInfo | None = None
         self.integrity = IntegrityThread(
             tree,
@@ -172,6 +192,7 @@ class WorkerService(Service):
 
     async def _stop(self) -> None:
         super().stopService()
+        await self.enroller.stop()
         await maybeDeferred(self._threads.stopService)
         await self._endThreads()
         ended: Deferred[None] = Deferred()
@@ -179,6 +200,7 @@ class WorkerService(Service):
         self._link.stop()
         await ended
         self._runner.stop()
+        self._registrationRunner.stop()
 
     def whenJoined(self) -> Deferred[MasterInfo]:
         """
@@ -246,6 +268,7 @@ class WorkerService(Service):
             nonce=self._nonce,
             software=f"wazuh_cluster {__version__}",
             wazuh=self._wazuhVersion,
+            agentId=await self._agentIds.get(),
             tick=int(self._reactor.seconds() * 1e6),
             items=itemsDigest(self._tree.items),
             itemsText=itemsText(self._tree.items),
@@ -285,6 +308,7 @@ class WorkerService(Service):
         keepAlive = KeepAliveThread(
             peer, self._reactor, self._wallClock, self._limits.answerTimeout / 2
         )
+        self.enroller.linkUp(peer)
         self.integrity.joined(peer, self._transfers[peer], master, self._changed)
         for thread in (
             Periodic(
@@ -302,6 +326,7 @@ class WorkerService(Service):
                 Journal(INTEGRITY_SYNC),
                 hungAfter=HUNG_AFTER,
             ),
+            Periodic(UNDO, UNDO_INTERVAL, self.enroller.undo, self._reactor, Journal(ENROLLMENT)),
         ):
             thread.setServiceParent(self._threads)
         self._observers.joined(master)
@@ -315,6 +340,7 @@ class WorkerService(Service):
         """
         self.master = None
         self._peer = None
+        self.enroller.linkDown()
         self._complaints.complain(reason, joined, delay)
         if joined:
             Deferred.fromCoroutine(self._endThreads()).addErrback(self._bug)
@@ -326,7 +352,10 @@ class WorkerService(Service):
             await maybeDeferred(thread.disownServiceParent)
 
     def _changed(self) -> None:
-        thread = self.threads.get("Integrity")
+        self._poke("Integrity")
+
+    def _poke(self, name: str) -> None:
+        thread = self.threads.get(name)
         if thread is not None:
             thread.poke()
 
