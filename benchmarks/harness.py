@@ -26,6 +26,8 @@ class Sizes:
 
     @ivar small: the many small files.
     @ivar large: the few large ones.
+    @ivar agents: of very many agents, how many there are.
+    @ivar registrations: how many come at once.
     @ivar patience: how long anything may take, in seconds.
     @ivar pause: what is waited before each measurement, in seconds.
     @ivar fresh: what is waited after files were made, in seconds: a scan does
@@ -37,9 +39,18 @@ class Sizes:
     patience: float = 180.0
     pause: float = 0.5
     fresh: float = 2.2
+    agents: int = 100_000
+    registrations: int = 2000
 
 
-QUICK = Sizes(TreeSpec(1000, 1024, 8192), TreeSpec(4, 5 * _MIB, 5 * _MIB), 60.0, 0.2)
+QUICK = Sizes(
+    TreeSpec(1000, 1024, 8192),
+    TreeSpec(4, 5 * _MIB, 5 * _MIB),
+    60.0,
+    0.2,
+    agents=10_000,
+    registrations=500,
+)
 
 
 @define

@@ -29,7 +29,8 @@ ADDRESS = "127.0.0.1"
 _POLL = 0.01
 _GRACE = 5.0
 
-_CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(benchmarks.__file__)))
+#: Where the packages are.
+CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(benchmarks.__file__)))
 _TWISTD = "from twisted.scripts.twistd import run; run()"
 _APPLICATIONS = os.path.join(os.path.dirname(os.path.abspath(benchmarks.__file__)), "applications")
 
@@ -135,7 +136,7 @@ class TwistdProcess:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
-                env=nodeEnvironment({**os.environ, **self.environment}, _CHECKOUT, self.eventsPath),
+                env=nodeEnvironment({**os.environ, **self.environment}, CHECKOUT, self.eventsPath),
                 start_new_session=True,
             )
         return self

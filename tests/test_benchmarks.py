@@ -346,3 +346,16 @@ class CommandTests(SynchronousTestCase):
             self.assertIn(MISSING, said[0])
         else:
             self.assertIn("rsync", small["in place"]["beside"])
+
+    def test_registrations(self) -> None:
+        """
+        So does the one that needs no nodes.
+        """
+        sizes = Sizes(patience=60.0, pause=0.0, agents=30, registrations=20)
+        folder = os.path.abspath(self.mktemp())
+        os.makedirs(folder)
+        result = measure(["registrations"], folder, 1, sizes, None, lambda text: None)
+        rows = json.loads(json.dumps(result.toJSON()))["jobs"]["registrations"]["rows"]
+        for there in (0, 30):
+            self.assertGreater(rows[f"crowd {there}"]["median"], 1)
+            self.assertIn("limit", rows[f"crowd {there}"]["beside"])

@@ -2,11 +2,14 @@
 The agents: who is registered, what is known of them, and their groups.
 """
 
+from wazuh_cluster.agents.addresses import normalAddress
+from wazuh_cluster.agents.forcerules import ForceRules, keyHash
 from wazuh_cluster.agents.interfaces import (
     IAgentSource,
     IAgentStore,
     IAssignments,
     IRegistrar,
+    IRegistrarObserver,
     IRegistrationTimes,
 )
 from wazuh_cluster.agents.model import (
@@ -24,6 +27,7 @@ from wazuh_cluster.agents.model import (
     Registration,
     formatId,
 )
+from wazuh_cluster.agents.registrar import ClientKeysRegistrar
 
 __all__ = [
     "ACTIVE",
@@ -36,12 +40,17 @@ __all__ = [
     "Agent",
     "AgentRecord",
     "AgentStatus",
+    "ClientKeysRegistrar",
+    "ForceRules",
     "Group",
     "IAgentSource",
     "IAgentStore",
     "IAssignments",
     "IRegistrar",
+    "IRegistrarObserver",
     "IRegistrationTimes",
     "Registration",
     "formatId",
+    "keyHash",
+    "normalAddress",
 ]

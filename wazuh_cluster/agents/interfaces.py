@@ -37,8 +37,9 @@ class IRegistrar(Interface):
 
         @param requestId: 16 bytes that whoever first had the request made.
         @param origin: the name of the node at which the agent asked.
-        @raise wazuh_cluster.errors.RegistrationRefused: if it may not be; with
-            authd's code and text.
+        @raise wazuh_cluster.errors.RegistrationRefused: if it may not be, with
+            authd's code and text; C{9001 Internal error} stands for a fault of
+            the registrar's own world, or for a request that was undone.
         """
 
     def undo(requestId: bytes, origin: str) -> Deferred[Agent | None]:
@@ -47,6 +48,8 @@ class IRegistrar(Interface):
         and refuse the request if it comes, or is worked off, later.
 
         @return: what was removed, C{None} if there was nothing.
+        @raise wazuh_cluster.errors.RegistrationRefused: if it cannot be done
+            now: ask again.
         """
 
     def remove(ids: Collection[int], purge: bool | None = None) -> Deferred[Sequence[Agent]]:
@@ -93,6 +96,25 @@ class IRegistrationTimes(Interface):
     def status(agent: int) -> Deferred[AgentStatus | None]:
         """
         Its status now; C{None} if that cannot be said.
+        """
+
+
+class IRegistrarObserver(Interface):
+    """
+    Who wants to hear what a registrar did. What it raises is logged and hurts
+    nobody.
+    """
+
+    def added(agents: Sequence[Agent]) -> None:
+        """
+        These were registered, durably; whoever asked is told after this.
+        """
+
+    def removed(agents: Sequence[Agent]) -> None:
+        """
+        These were removed, durably: by a command, by an undo, or because
+        others took their place. Agents that somebody removed from
+        C{client.keys} by hand are not among them.
         """
 
 
