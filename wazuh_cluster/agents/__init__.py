@@ -2,6 +2,7 @@
 The agents: who is registered, what is known of them, and their groups.
 """
 
+from wazuh_cluster.agents.assignments import FileAssignments
 from wazuh_cluster.agents.interfaces import (
     IAgentSource,
     IAgentStore,
@@ -36,6 +37,7 @@ __all__ = [
     "Agent",
     "AgentRecord",
     "AgentStatus",
+    "FileAssignments",
     "Group",
     "IAgentSource",
     "IAgentStore",
