@@ -15,12 +15,14 @@ from twisted.protocols.amp import Command, IResponderLocator
 from twisted.python.failure import Failure
 
 from wazuh_cluster import __version__
+from wazuh_cluster.agents.interfaces import IAssignments, IRegistrar
 from wazuh_cluster.defaults import stateOf, threadRunners, trustOf
 from wazuh_cluster.errors import LinkClosed
 from wazuh_cluster.home import homeId
 from wazuh_cluster.integrity import Snapshot
 from wazuh_cluster.interfaces import IClusterTrust, IRunner, IState, ITree
 from wazuh_cluster.journal import KEEP_ALIVE, LOCAL_INTEGRITY, MAIN, Journal
+from wazuh_cluster.master.assignments import AssignmentsLocator, MasterAssignments
 from wazuh_cluster.master.doorstep import DoorstepFactory
 from wazuh_cluster.master.generations import Generations
 from wazuh_cluster.master.integrity import MasterIntegrity
@@ -64,6 +66,8 @@ class MasterService(MultiService):
         state: IState | None = None,
         runner: Callable[[str], IRunner] | None = None,
         locators: Sequence[IResponderLocator] = (),
+        registrar: IRegistrar | None = None,
+        assignments: IAssignments | None = None,
         limits: Limits | None = None,
         wallClock: Callable[[], float] = time.time,
         wazuhVersion: str = "",
@@ -78,6 +82,9 @@ class MasterService(MultiService):
         @param runner: makes the runner of a name; threads by default.
         @param locators: responders of commands of one's own; they answer
             workers that joined.
+        @param registrar: who is registered.
+        @param assignments: the groups. Without a registrar nothing is known of
+            agents, and none comes into a group.
         @param wazuhVersion: the manager's version, for tables.
         @param integrityInterval: seconds between two scans.
         @param checkInterval: seconds between two looks for silent workers.
@@ -124,6 +131,11 @@ class MasterService(MultiService):
             Journal(KEEP_ALIVE),
             now=False,
         )
+        self._assignments: MasterAssignments | None = None
+        if registrar is not None and assignments is not None:
+            self._assignments = MasterAssignments(
+                registrar, assignments, self.fileIntegrity.poke, reactor
+            )
         self.fileIntegrity.setServiceParent(self)
         self.checkKeepAlives.setServiceParent(self)
 
@@ -283,7 +295,10 @@ class MasterService(MultiService):
         """
         What answers on one session.
         """
-        return [MasterLocator(self.node, self.integrity, session), *self._locators]
+        own: list[IResponderLocator] = [MasterLocator(self.node, self.integrity, session)]
+        if self._assignments is not None:
+            own.append(AssignmentsLocator(self._assignments, session))
+        return [*own, *self._locators]
 
     async def _recalculate(self) -> str:
         self._snapshot = await self._scanRunner.run(self._tree.scan(self._snapshot))
