@@ -11,12 +11,18 @@ from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
 from wazuh_cluster.agents import (
+    NEVER_CONNECTED,
     Agent,
     AgentRecord,
+    AgentStatus,
+    FleetFilter,
     IAgentStore,
+    IFleet,
     IRegistrar,
+    IReports,
     Registration,
 )
+from wazuh_cluster.errors import RequestRefused
 
 T = TypeVar("T")
 
@@ -111,3 +117,65 @@ class Store:
 
     def records(self, ids: Collection[int]) -> Deferred[Mapping[int, AgentRecord]]:
         return succeed({each: self.kept[each] for each in ids if each in self.kept})
+
+
+@implementer(IFleet)
+class Fleet:
+    """
+    An L{IFleet} of some rows.
+
+    @ivar rows: by id.
+    @ivar asked: how many pages were asked for.
+    """
+
+    def __init__(self, rows: Sequence[AgentStatus]) -> None:
+        self.rows = list(rows)
+        self.asked = 0
+
+    async def page(self, after: int, most: int, wanted: FleetFilter) -> Sequence[AgentStatus]:
+        self.asked += 1
+        found = [row for row in self.rows if row.id > after and isWanted(row, wanted)]
+        return found[:most]
+
+    async def counts(self) -> Mapping[str, int]:
+        statuses = [row.status for row in self.rows]
+        return {status: statuses.count(status) for status in statuses}
+
+
+def isWanted(row: AgentStatus, wanted: FleetFilter) -> bool:
+    """
+    Whether a filter lets a row pass.
+    """
+    return (
+        (not wanted.statuses or row.status in wanted.statuses)
+        and (not wanted.nodes or row.node in wanted.nodes)
+        and (not wanted.groups or not wanted.groups.isdisjoint(row.groups))
+    )
+
+
+def never(number: int, groups: tuple[str, ...] = ()) -> AgentStatus:
+    """
+    An agent of which nobody has heard.
+    """
+    return AgentStatus(number, f"agent-{number}", "any", NEVER_CONNECTED, groups=groups)
+
+
+@implementer(IReports)
+class Reports:
+    """
+    An L{IReports} that remembers.
+
+    @ivar taken: all records.
+    @ivar refusing: the id of an agent whose records are refused.
+    """
+
+    def __init__(self) -> None:
+        self.taken: list[AgentRecord] = []
+        self.refusing = 0
+
+    async def report(self, records: Sequence[AgentRecord]) -> int:
+        for record in records:
+            if record.id == self.refusing:
+                raise RequestRefused(f"agent {record.id} is refused")
+        self.taken += records
+        return len(records)

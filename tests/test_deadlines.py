@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from wazuh_cluster.errors import GroupRefused, StoreFailed
+from wazuh_cluster.errors import GroupRefused, StoreFailed, TooBusy
 from wazuh_cluster.protocol.deadlines import Deadlines
 
 
@@ -99,7 +99,7 @@ class DeadlinesTests(SynchronousTestCase):
         self.clock.advance(10)
         self.failureResultOf(self.answer, StoreFailed)
         second = self.ask()
-        self.failureResultOf(self.ask(), StoreFailed)
+        self.failureResultOf(self.ask(), TooBusy)
         self.assertNoResult(second)
         self.work.callback(7)
         self.work = Deferred()

@@ -101,6 +101,9 @@ class MasterAssignments:
         @raise GroupRefused: if the agent is not registered, or cannot be in
             them.
         """
+        fault = groupsFault(eachOnce(groups))
+        if fault is not None:
+            raise GroupRefused(f"agent {formatId(agent)}: {fault}")
         await self._requireKnown(agent)
 
         def becomes(own: tuple[str, ...]) -> tuple[str, ...]:

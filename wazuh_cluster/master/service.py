@@ -5,7 +5,8 @@ The master as a service: its port and its threads.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Any
 
 from twisted.application.service import MultiService
@@ -15,13 +16,14 @@ from twisted.protocols.amp import Command, IResponderLocator
 from twisted.python.failure import Failure
 
 from wazuh_cluster import __version__
-from wazuh_cluster.agents.interfaces import IAssignments, IRegistrar
+from wazuh_cluster.agents.interfaces import IAgentStore, IAssignments, IFleet, IRegistrar
 from wazuh_cluster.defaults import stateOf, threadRunners, trustOf
 from wazuh_cluster.errors import LinkClosed
 from wazuh_cluster.home import homeId
 from wazuh_cluster.integrity import Snapshot
 from wazuh_cluster.interfaces import IClusterTrust, IRunner, IState, ITree
 from wazuh_cluster.journal import KEEP_ALIVE, LOCAL_INTEGRITY, MAIN, Journal
+from wazuh_cluster.master.administration import Administration
 from wazuh_cluster.master.assignments import AssignmentsLocator, MasterAssignments
 from wazuh_cluster.master.doorstep import DoorstepFactory
 from wazuh_cluster.master.generations import Generations
@@ -29,10 +31,12 @@ from wazuh_cluster.master.integrity import MasterIntegrity
 from wazuh_cluster.master.listener import SessionFactory
 from wazuh_cluster.master.locator import MasterLocator
 from wazuh_cluster.master.node import MasterNode
+from wazuh_cluster.master.requests import MasterAnswers, workerAsker
 from wazuh_cluster.master.session import Session
 from wazuh_cluster.model import MASTER, Identity, NodeName, NodeStatus
 from wazuh_cluster.periodic import Periodic
 from wazuh_cluster.protocol import Limits
+from wazuh_cluster.requests import RequestsLocator
 from wazuh_cluster.trust import ClusterKey
 
 #: Seconds between two scans.
@@ -40,6 +44,9 @@ INTERVAL = 8.0
 
 #: After how many seconds a scan is reported as hung; the first one reads all.
 HUNG_AFTER = 900.0
+
+#: Seconds between two looks for what is left of removed agents.
+REMOVED_INTERVAL = 60.0
 
 #: Threads in which files are read for workers.
 PACK_RUNNERS = 2
@@ -52,6 +59,7 @@ class MasterService(MultiService):
 
     @ivar fileIntegrity: the thread File integrity.
     @ivar checkKeepAlives: the thread Check keep-alives.
+    @ivar requests: what workers, and programs on this node, may ask.
     """
 
     def __init__(
@@ -67,7 +75,10 @@ class MasterService(MultiService):
         runner: Callable[[str], IRunner] | None = None,
         locators: Sequence[IResponderLocator] = (),
         registrar: IRegistrar | None = None,
+        store: IAgentStore | None = None,
+        fleet: IFleet | None = None,
         assignments: IAssignments | None = None,
+        administrators: Collection[str] = (),
         limits: Limits | None = None,
         wallClock: Callable[[], float] = time.time,
         wazuhVersion: str = "",
@@ -83,8 +94,12 @@ class MasterService(MultiService):
         @param locators: responders of commands of one's own; they answer
             workers that joined.
         @param registrar: who is registered.
-        @param assignments: the groups. Without a registrar nothing is known of
-            agents, and none comes into a group.
+        @param store: what is known of agents; what is removed goes from it.
+        @param fleet: the two together, for tables.
+        @param assignments: the groups. They need a registrar, for none but
+            registered agents come into one.
+        @param administrators: the workers at which agents may be removed and
+            groups changed.
         @param wazuhVersion: the manager's version, for tables.
         @param integrityInterval: seconds between two scans.
         @param checkInterval: seconds between two looks for silent workers.
@@ -105,6 +120,7 @@ class MasterService(MultiService):
         makeRunner = threadRunners(reactor) if runner is None else runner
         self._scanRunner = makeRunner("integrity")
         self._packRunners = [makeRunner(f"packs-{n + 1}") for n in range(PACK_RUNNERS)]
+        self._runners = [self._scanRunner, *self._packRunners]
         self._log = Journal(MAIN)
         self._snapshot: Snapshot | None = None
         self._node: MasterNode | None = None
@@ -131,11 +147,21 @@ class MasterService(MultiService):
             Journal(KEEP_ALIVE),
             now=False,
         )
+        self._administrators = frozenset(administrators)
         self._assignments: MasterAssignments | None = None
+        administration: Administration | None = None
+        changed = self.fileIntegrity.poke
         if registrar is not None and assignments is not None:
-            self._assignments = MasterAssignments(
-                registrar, assignments, self.fileIntegrity.poke, reactor
+            self._assignments = MasterAssignments(registrar, assignments, changed, reactor)
+        if registrar is not None:
+            self._runners.append(makeRunner("administration"))
+            administration = Administration(
+                registrar, store, self._assignments, self._state, self._runners[-1], changed
             )
+            Periodic(
+                "Removed agents", REMOVED_INTERVAL, administration.finish, reactor, self._log
+            ).setServiceParent(self)
+        self.requests = MasterAnswers(fleet, self._assignments, administration, wallClock).table()
         self.fileIntegrity.setServiceParent(self)
         self.checkKeepAlives.setServiceParent(self)
 
@@ -225,7 +251,7 @@ class MasterService(MultiService):
         self._factory.closeAll()
         for session in self._factory.sessions:
             await session.peer.whenClosed()
-        for runner in (self._scanRunner, *self._packRunners):
+        for runner in self._runners:
             runner.stop()
 
     def stopService(self) -> Deferred[None]:
@@ -298,6 +324,8 @@ class MasterService(MultiService):
         own: list[IResponderLocator] = [MasterLocator(self.node, self.integrity, session)]
         if self._assignments is not None:
             own.append(AssignmentsLocator(self._assignments, session))
+        asker = partial(workerAsker, session, self._administrators)
+        own.append(RequestsLocator(self.requests, asker, session.deadlines))
         return [*own, *self._locators]
 
     async def _recalculate(self) -> str:

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
-from wazuh_cluster.errors import ClusterError
+from wazuh_cluster.errors import ClusterError, TooBusy
 from wazuh_cluster.journal import Journal
 
 T = TypeVar("T")
@@ -44,11 +44,11 @@ class Deadlines:
         Do some work, and answer its result; or, if that takes too long, a
         failure. The work goes on all the same.
 
-        @param late: what the answer fails with then; at once, if too much is
-            under way already.
+        @param late: what the answer fails with then. If too much is under way
+            already, it fails with L{TooBusy} at once.
         """
         if self._underWay >= self._most:
-            return fail(late)
+            return fail(TooBusy("too much that was asked is still under way: try again later"))
         answer: Deferred[T] = Deferred()
 
         def expired() -> None:

@@ -34,6 +34,8 @@ from wazuh_cluster.protocol import (
     Peer,
     Transfers,
 )
+from wazuh_cluster.protocol.deadlines import Deadlines
+from wazuh_cluster.requests import Asker, Asking, Requests, RequestsLocator
 from wazuh_cluster.trust import ClusterKey
 from wazuh_cluster.worker.complaints import Complaints
 from wazuh_cluster.worker.integrity import IntegrityThread
@@ -53,6 +55,8 @@ HUNG_AFTER = 900.0
 #: some seconds has its workers back within 5 s.
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 20.0
+
+_THE_MASTER = Asker("the master", administers=True, remedy="")
 
 
 class WorkerService(Service):
@@ -133,6 +137,9 @@ class WorkerService(Service):
             Home(tree.path).analysisdStarts if wazuhStarts is None else wazuhStarts,
         )
         self._peer: Peer | None = None
+        self._asking = Asking(self.call)
+        # The master may ask nothing by a name yet.
+        self._requests = Requests()
         self._threads = MultiService()
         self._joinWaiters: list[Deferred[MasterInfo]] = []
         self._transfers: dict[Peer, Transfers] = {}
@@ -199,6 +206,12 @@ class WorkerService(Service):
             raise LinkClosed("there is no link to the master")
         return await self._peer.call(command, **arguments)
 
+    async def request(self, name: str, body: bytes) -> bytes:
+        """
+        Ask the master a request by its name; see L{Asking.ask}.
+        """
+        return await self._asking.ask(name, body)
+
     @property
     def threads(self) -> dict[str, Periodic]:
         """
@@ -214,9 +227,13 @@ class WorkerService(Service):
         """
         transfers = Transfers(WORKER, self._reactor, self._limits)
         locator = WorkerLocator(self._wallClock, self._changed)
+        deadlines = Deadlines(
+            self._reactor, self._limits.answerTimeout / 2, self._limits.openResponders, self._log
+        )
+        requests = RequestsLocator(self._requests, lambda: _THE_MASTER, deadlines)
         peer = Peer(
             MASTER,
-            [transfers, locator, *self._locators],
+            [transfers, locator, requests, *self._locators],
             self._reactor,
             self._limits,
             handshaken,
@@ -225,6 +242,7 @@ class WorkerService(Service):
         transfers.attach(peer)
         self._transfers[peer] = transfers
         peer.whenClosed().addCallback(lambda _: self._transfers.pop(peer, None))
+        peer.whenClosed().addCallback(lambda _: deadlines.close())
         return peer
 
     async def greet(self, peer: Peer) -> MasterInfo:
