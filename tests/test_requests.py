@@ -403,7 +403,7 @@ class RequestsCase(ClusterCase):
 
         async def asked() -> dict[str, Any]:
             found: dict[str, Any] = json.loads(
-                await worker.request(name, json.dumps(fields).encode())
+                await worker.requests.ask(name, json.dumps(fields).encode())
             )
             return found
 

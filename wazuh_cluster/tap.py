@@ -14,7 +14,7 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import IService
 from twisted.internet.endpoints import (
@@ -28,17 +28,24 @@ from twisted.logger import (
 )
 from twisted.python import usage
 
+from wazuh_cluster.agents import FileAssignments
 from wazuh_cluster.config import Config, loadConfig
+from wazuh_cluster.control import ControlService
 from wazuh_cluster.daemon import NodeService, portProblem
 from wazuh_cluster.errors import BadInput, HomeError
 from wazuh_cluster.home import Home, addWorkingFolders, checkHome, checkHomeId, chooseOwner
 from wazuh_cluster.homelock import HomeLock
-from wazuh_cluster.integrity import DirectoryTree
+from wazuh_cluster.integrity import DirectoryTree, RealFileSystem
 from wazuh_cluster.log import ClusterLog
 from wazuh_cluster.model import MASTER, NodeName
 from wazuh_cluster.scripts.homeoptions import defaultHome
 from wazuh_cluster.settings import Settings, loadSettings
+from wazuh_cluster.threads import ThreadRunner
 from wazuh_cluster.trust import ClusterKey
+
+if TYPE_CHECKING:
+    from wazuh_cluster.master import MasterService
+    from wazuh_cluster.worker import WorkerService
 
 #: Connections that the system keeps until the master takes them: as many
 #: workers can come back at once.
@@ -121,15 +128,11 @@ def makeService(options: Options) -> IService:
     background = options.parent is not None and not parent.get("nodaemon")
     told = any(parent.get(each) for each in ("logfile", "logger", "syslog"))
     twistdLog = home.join("logs/twistd.log") if background and not told else None
-    return NodeService(
-        _theReactor(),
-        _node(home, config, settings, key),
-        log,
-        config,
-        options.lock,
-        background,
-        twistdLog,
-    )
+    node = _node(home, config, settings, key)
+    service = NodeService(_theReactor(), node, log, config, options.lock, background, twistdLog)
+    # After the node: local programs are answered once there is one.
+    ControlService.forHome(_theReactor(), home.path, node.requests).setServiceParent(service)
+    return service
 
 
 def _mayWrite(options: Options) -> Callable[[str], bool] | None:
@@ -156,7 +159,9 @@ def _mayWrite(options: Options) -> Callable[[str], bool] | None:
     return mayWrite
 
 
-def _node(home: Home, config: Config, settings: Settings, key: ClusterKey) -> IService:
+def _node(
+    home: Home, config: Config, settings: Settings, key: ClusterKey
+) -> MasterService | WorkerService:
     """
     The master or worker that a configuration describes.
     """
@@ -179,6 +184,10 @@ def _node(home: Home, config: Config, settings: Settings, key: ClusterKey) -> IS
             _serverEndpoint(reactor, config),
             tree,
             cluster=config.clusterName,
+            assignments=FileAssignments(
+                RealFileSystem(), home.path, ThreadRunner(reactor, "assignments")
+            ),
+            administrators=settings.administrators,
             limits=settings.limits,
             integrityInterval=settings.interval or MASTER_INTERVAL,
         )

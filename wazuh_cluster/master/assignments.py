@@ -5,7 +5,7 @@ and when agents first showed up on a worker.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredLock
@@ -44,12 +44,13 @@ class MasterAssignments:
 
     def __init__(
         self,
-        registrar: IRegistrar,
+        registrar: IRegistrar | None,
         assignments: IAssignments,
         changed: Callable[[], None],
         clock: IReactorTime,
     ) -> None:
         """
+        @param registrar: who is registered; C{None} for nobody.
         @param changed: called when the files that workers have must change.
         """
         self._registrar = registrar
@@ -148,7 +149,7 @@ class MasterAssignments:
             return new
 
         groups = await self._inTurn(change)
-        if not await self._registrar.known([agent]):
+        if not await self._known([agent]):
             await self.forget([agent])
             raise _unknown(agent)
         self._log.info(
@@ -158,8 +159,13 @@ class MasterAssignments:
         return groups
 
     async def _requireKnown(self, agent: int) -> None:
-        if not await self._registrar.known([agent]):
+        if not await self._known([agent]):
             raise _unknown(agent)
+
+    async def _known(self, agents: Collection[int]) -> frozenset[int]:
+        if self._registrar is None:
+            return frozenset()
+        return await self._registrar.known(agents)
 
     # When agents first showed up on a worker.
 
@@ -173,7 +179,7 @@ class MasterAssignments:
         @raise StoreFailed: if it could not be kept; nothing was taken then.
         """
         session.requireJoined()
-        known = await self._registrar.known(list(offers))
+        known = await self._known(list(offers))
         named = eachOnce(name for groups in offers.values() for name in groups)
         missing = frozenset(await self._assignments.missing(named))
         refused: dict[int, str] = {}
@@ -191,7 +197,7 @@ class MasterAssignments:
                 wanted[agent] = eachOnce(groups)
         new = await self._inTurn(lambda: self._assignFirst(wanted, refused))
         # One that was removed meanwhile was forgotten before it was assigned.
-        still = await self._registrar.known(list(new))
+        still = await self._known(list(new))
         gone = [agent for agent in new if agent not in still]
         if gone:
             await self.forget(gone)

@@ -96,8 +96,8 @@ class MasterService(MultiService):
         @param registrar: who is registered.
         @param store: what is known of agents; what is removed goes from it.
         @param fleet: the two together, for tables.
-        @param assignments: the groups. They need a registrar, for none but
-            registered agents come into one.
+        @param assignments: the groups. Without a registrar nobody comes into
+            one, for only registered agents do.
         @param administrators: the workers at which agents may be removed and
             groups changed.
         @param wazuhVersion: the manager's version, for tables.
@@ -148,10 +148,11 @@ class MasterService(MultiService):
             now=False,
         )
         self._administrators = frozenset(administrators)
+        self._registers = registrar is not None
         self._assignments: MasterAssignments | None = None
         administration: Administration | None = None
         changed = self.fileIntegrity.poke
-        if registrar is not None and assignments is not None:
+        if assignments is not None:
             self._assignments = MasterAssignments(registrar, assignments, changed, reactor)
         if registrar is not None:
             self._runners.append(makeRunner("administration"))
@@ -322,7 +323,8 @@ class MasterService(MultiService):
         What answers on one session.
         """
         own: list[IResponderLocator] = [MasterLocator(self.node, self.integrity, session)]
-        if self._assignments is not None:
+        # One who knows no agents would refuse all that workers have.
+        if self._assignments is not None and self._registers:
             own.append(AssignmentsLocator(self._assignments, session))
         asker = partial(workerAsker, session, self._administrators)
         own.append(RequestsLocator(self.requests, asker, session.deadlines))

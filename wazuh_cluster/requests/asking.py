@@ -12,6 +12,8 @@ from twisted.protocols.amp import UnhandledCommand, UnknownRemoteError
 
 from wazuh_cluster.errors import LinkClosed, MasterUnreachable, RequestRefused, TooBusy
 from wazuh_cluster.protocol import Request
+from wazuh_cluster.requests.names import ADMINISTRATION
+from wazuh_cluster.requests.table import Asker, mayNot
 
 #: Requests of one node that are under way at a time, so that what local
 #: programs ask leaves room for the node's own business.
@@ -24,6 +26,9 @@ WAITING = 256
 class Asking:
     """
     Asks the master, over whatever link there is.
+
+    For local programs it answers what the master answers: who asks must have
+    the right to here, and this node must have it there.
     """
 
     def __init__(self, call: Callable[..., Coroutine[Deferred[Any], Any, dict[str, Any]]]) -> None:
@@ -32,6 +37,14 @@ class Asking:
         """
         self._call = call
         self._turns = DeferredSemaphore(UNDER_WAY)
+
+    async def perform(self, asker: Asker, name: str, body: bytes) -> bytes:
+        """
+        See L{wazuh_cluster.requests.table.IAnswers.perform}.
+        """
+        if name in ADMINISTRATION and not asker.administers:
+            raise mayNot(asker)
+        return await self.ask(name, body)
 
     async def ask(self, name: str, body: bytes) -> bytes:
         """

@@ -5,6 +5,7 @@ An allow-list: what may be asked here by a name, by whom, and who answers.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from typing import Protocol
 
 from attrs import frozen
 
@@ -45,9 +46,33 @@ class Entry:
     changes: bool = False
 
 
+class IAnswers(Protocol):
+    """
+    What answers requests.
+    """
+
+    async def perform(self, asker: Asker, name: str, body: bytes) -> bytes:
+        """
+        Answer a request.
+
+        @return: the answer's body, which fits in a box.
+        @raise RequestRefused: or say why not, and what to do.
+        @raise wazuh_cluster.errors.MasterUnreachable: if only the master can
+            say, and it cannot be asked.
+        @raise TooBusy: if too much is asked at once.
+        """
+
+
+def mayNot(asker: Asker) -> RequestRefused:
+    """
+    What is said to who may not change the cluster.
+    """
+    return RequestRefused(f"{asker.name} may not change agents and groups: {asker.remedy}")
+
+
 class Requests:
     """
-    The requests of one node.
+    The requests that a node answers itself.
     """
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
@@ -55,18 +80,14 @@ class Requests:
 
     async def perform(self, asker: Asker, name: str, body: bytes) -> bytes:
         """
-        Answer a request. Whatever its body is, that is no violation of the
-        protocol: a node passes on what a local program asked.
-
-        @return: the answer's body, which fits in a box.
-        @raise RequestRefused: or say why not, and what to do.
-        @raise TooBusy: if too much is asked at once.
+        See L{IAnswers.perform}. Whatever the body is, that is no violation of
+        the protocol: a node passes on what a local program asked.
         """
         entry = self._entries.get(name)
         if entry is None:
             raise RequestRefused(f"this node does not answer {name[:80]!r}")
         if entry.changes and not asker.administers:
-            raise RequestRefused(f"{asker.name} may not change agents and groups: {asker.remedy}")
+            raise mayNot(asker)
         try:
             answer = writeBody(await entry.answer(Fields.read(body)))
         except BadArgument as error:

@@ -67,6 +67,7 @@ class WorkerService(Service):
         no link.
     @ivar integrity: the thread Integrity, whether or not it runs.
     @ivar threads: the running threads, by name.
+    @ivar requests: asks the master requests by their names.
     """
 
     def __init__(
@@ -137,9 +138,9 @@ class WorkerService(Service):
             Home(tree.path).analysisdStarts if wazuhStarts is None else wazuhStarts,
         )
         self._peer: Peer | None = None
-        self._asking = Asking(self.call)
+        self.requests = Asking(self.call)
         # The master may ask nothing by a name yet.
-        self._requests = Requests()
+        self._offered = Requests()
         self._threads = MultiService()
         self._joinWaiters: list[Deferred[MasterInfo]] = []
         self._transfers: dict[Peer, Transfers] = {}
@@ -206,12 +207,6 @@ class WorkerService(Service):
             raise LinkClosed("there is no link to the master")
         return await self._peer.call(command, **arguments)
 
-    async def request(self, name: str, body: bytes) -> bytes:
-        """
-        Ask the master a request by its name; see L{Asking.ask}.
-        """
-        return await self._asking.ask(name, body)
-
     @property
     def threads(self) -> dict[str, Periodic]:
         """
@@ -230,7 +225,7 @@ class WorkerService(Service):
         deadlines = Deadlines(
             self._reactor, self._limits.answerTimeout / 2, self._limits.openResponders, self._log
         )
-        requests = RequestsLocator(self._requests, lambda: _THE_MASTER, deadlines)
+        requests = RequestsLocator(self._offered, lambda: _THE_MASTER, deadlines)
         peer = Peer(
             MASTER,
             [transfers, locator, requests, *self._locators],
