@@ -134,7 +134,8 @@ class NodesTests(ProcessCase):
         await self.until(lambda: "Starting" in self.log(master), "the master's port")
         for home in (one, two):
             self.node(home)
-        await self.untilEqual(master, one, two)
+        for home in (one, two):
+            await self.until(lambda: "Successfully connected" in self.log(home), "joined")  # noqa: B023
         self.assertEqual(
             b"Group web was made.\n", await self.command(master, "groups", "create", "web")
         )
@@ -169,10 +170,12 @@ class NodesTests(ProcessCase):
         await self.until(socket.exists, "the socket")
         node.kill()
         await node.ended
-        self.assertTrue(socket.exists())
+        left = os.stat(socket.path).st_ctime_ns
         self.assertIn(b"no node runs", await self.command(master, "groups", "list", status=1))
         self.node(master)
-        await self.until(lambda: self.log(master).count("Starting") == 2, "the next one")
+        await self.until(
+            lambda: socket.exists() and os.stat(socket.path).st_ctime_ns > left, "the next socket"
+        )
         await self.command(master, "groups", "list")
 
     async def killInTheMiddle(self, victim: str) -> None:
@@ -302,6 +305,22 @@ class BadInputTests(ProcessCase):
         self.node(one)
         await self.until(lambda: "Starting" in self.log(one), "the first")
         await self.refused(two, str(self.port), "in use")
+
+    async def test_controlSocket(self) -> None:
+        """
+        A place for the socket that is taken ends the node, with the line in its
+        log.
+        """
+        (home,) = self.cluster()
+        home.preauthChild("queue/wazuh_cluster").makedirs(ignoreExistingDirectory=True)
+        home.preauthChild("queue/wazuh_cluster/control.sock").setContent(b"precious")
+        for options in ([], ["--nodaemon"]):
+            process = self.spawn([*options, "wazuh-cluster", "--home", home.path])
+            self.assertEqual(1, await process.ended)
+            self.assertNotIn(b"Traceback", process.out + process.err)
+            line = self.log(home).splitlines()[-1]
+            self.assertIn("control.sock: it is not a socket: move it away", line)
+        self.assertIn(b"it is not a socket: move it away", process.out + process.err)
 
     async def test_settings(self) -> None:
         """
