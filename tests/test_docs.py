@@ -18,10 +18,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.manual import FILES, FOLDER
 from wazuh_cluster import model
+from wazuh_cluster.agents import statusjson
+from wazuh_cluster.agents.assignments import FRESH_ENOUGH
+from wazuh_cluster.agents.groupnames import MAX_GROUP_NAME, MAX_GROUPS
+from wazuh_cluster.agents.offers import MOST_OFFERS
 from wazuh_cluster.authsettings import AuthSettings
 from wazuh_cluster.clusterblock import DEFAULT_BIND, DEFAULT_CLUSTER, DEFAULT_NODE, DEFAULT_PORT
+from wazuh_cluster.control import commands as control
+from wazuh_cluster.control import connections
+from wazuh_cluster.control.endpoints import MODE, NAME
 from wazuh_cluster.enrollment.attempts import PATIENCE, SAVE_PATIENCE
-from wazuh_cluster.enrollment.fields import MAX_GROUPS
 from wazuh_cluster.enrollment.visitors import MOST as MOST_VISITORS
 from wazuh_cluster.enrollment.visitors import REQUEST_TIME
 from wazuh_cluster.integrity import (
@@ -36,11 +42,14 @@ from wazuh_cluster.integrity.holds import MANY, isMishap
 from wazuh_cluster.integrity.pack import Sent
 from wazuh_cluster.logline import MAX_LINE
 from wazuh_cluster.master.registrations import ABANDON_AFTER, HIGHEST_BELIEVED
+from wazuh_cluster.master.requests import PAGE
 from wazuh_cluster.master.service import INTERVAL as MASTER_INTERVAL
 from wazuh_cluster.master.service import MasterService
 from wazuh_cluster.model import Identity
-from wazuh_cluster.protocol import CHUNK_SIZE, NEWEST_VERSION, OLDEST_VERSION, Limits
+from wazuh_cluster.protocol import BODY_SIZE, CHUNK_SIZE, NEWEST_VERSION, OLDEST_VERSION, Limits
 from wazuh_cluster.protocol.arguments import MAX_NUMBER
+from wazuh_cluster.requests.fields import MOST
+from wazuh_cluster.requests.names import ADMINISTRATION, READING
 from wazuh_cluster.settings import Settings, readSettings
 from wazuh_cluster.testing.trust import testTrust
 from wazuh_cluster.trust import authority, identityToURI, sniff, tls
@@ -54,6 +63,11 @@ PACKAGE = FOLDER.parent / "wazuh_cluster"
 
 #: What takes the format of a line of the log.
 _LOGGING = ("info", "warn", "error", "critical", "failure", "say", "_repeated")
+
+
+def _isCommand(thing: object) -> bool:
+    known = isinstance(thing, type) and issubclass(thing, control.ControlCommand)
+    return known and thing not in (control.ControlCommand, control.Asks)
 
 
 def manual(name: str) -> str:
@@ -195,6 +209,40 @@ class NumbersTests(SynchronousTestCase):
             f"more than {agreement.MAX_TEXT:,} octets is cut after a line, and has "
             f"``{agreement._CUT}`` as its last",
         )
+
+    def test_agents(self) -> None:
+        """
+        Groups, requests, and the control socket.
+        """
+        commands = [each for each in vars(control).values() if _isCommand(each)]
+        self.assertSaid(
+            "protocol.rst",
+            f"at most {MOST_OFFERS} agents at once",
+            f"A name is 1 to {MAX_GROUP_NAME} of",
+            f"an agent has 1 to {MAX_GROUPS} groups",
+            f"an answer has at most {BODY_SIZE:,} octets",
+            f"``agents``: at most {PAGE} of those",
+            f"``groups``: at most {PAGE}, each",
+            f"``ids``: at most {MOST:,}",
+            *(f"``{name}``" for name in READING),
+            *(f"``{name}`` (change)" for name in ADMINISTRATION),
+            *(f"``{command.__name__}``" for command in commands),
+            f"A node has at most {connections.MOST} connections, {connections.MOST_OF_ONE} of one",
+            f"(mode 0{MODE:o}, with the owner",
+            f"``queue/wazuh_cluster/{NAME}``",
+            f"a text of at most {statusjson.MAX_VERSION} characters",
+            f"0 (if missing) to {statusjson.MAX_CODE}",
+            f"at most {int(statusjson.MAX_AGE):,}",
+            f"a report has at most {statusjson.MAX_REPORT:,} octets",
+        )
+        self.assertGreater(len(commands), 8)
+        self.assertSaid(
+            "operators.rst",
+            f"A name is 1 to {MAX_GROUP_NAME} letters",
+            f"an agent can be in {MAX_GROUPS} groups",
+            "within five seconds",
+        )
+        self.assertEqual(5.0, FRESH_ENOUGH)
 
     def test_operators(self) -> None:
         """

@@ -22,6 +22,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.enrollmentcase import MemoryRegistrar
 from wazuh_cluster import tap
+from wazuh_cluster.control import ControlService
 from wazuh_cluster.daemon import NodeService
 from wazuh_cluster.enrollment import EnrollmentService
 from wazuh_cluster.home import Home, makeHome
@@ -116,6 +117,31 @@ class TapTests(SynchronousTestCase):
                 port = probe.getsockname()[1]
             home = self.home("master", bind, port)
             self.assertIsInstance(self.node("--home", home.path), MasterService)
+
+    def test_controlSocket(self) -> None:
+        """
+        Either role answers local programs, once it was started.
+        """
+        for role in ("master", "worker"):
+            home = self.home(role)
+            _, options = self.parse("--home", home.path)
+            self.addCleanup(options.lock.release)
+            service: Any = makeService(options)
+            control = service.getServiceNamed("control")
+            self.assertIsInstance(control, ControlService)
+            self.assertIs(control._answers, service.getServiceNamed(role).requests)
+            self.assertFalse(home.preauthChild("queue/wazuh_cluster/control.sock").exists())
+
+    def test_administrators(self) -> None:
+        """
+        The workers that the master's settings list may change things.
+        """
+        home = self.home("master")
+        home.preauthChild("etc/wazuh_cluster.ini").setContent(
+            b"[administration]\nworkers = siem-1, siem-2\n"
+        )
+        master = self.node("--home", home.path)
+        self.assertEqual({"siem-1", "siem-2"}, master._administrators)
 
     def test_roleOption(self) -> None:
         """

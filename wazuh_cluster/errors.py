@@ -298,5 +298,6 @@ class RequestRefused(ClusterError):
 
 class StoreFailed(ClusterError):
     """
-    A database cannot be used now: the text says which, and what it says.
+    A database, or files that are one, cannot be used now: the text says which,
+    and why.
     """

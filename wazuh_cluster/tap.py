@@ -28,13 +28,15 @@ from twisted.logger import (
 )
 from twisted.python import usage
 
+from wazuh_cluster.agents import FileAssignments
 from wazuh_cluster.config import Config, loadConfig
+from wazuh_cluster.control import ControlService
 from wazuh_cluster.daemon import ENROLLMENT_OPTION, NodeService, portProblem
 from wazuh_cluster.endpoints import readEndpoint, tryEndpoint
 from wazuh_cluster.errors import BadInput, ConfigError, HomeError
 from wazuh_cluster.home import Home, addWorkingFolders, checkHome, checkHomeId, chooseOwner
 from wazuh_cluster.homelock import HomeLock
-from wazuh_cluster.integrity import DirectoryTree
+from wazuh_cluster.integrity import DirectoryTree, RealFileSystem
 from wazuh_cluster.interfaces import IClusterTrust
 from wazuh_cluster.journal import MAIN, Journal
 from wazuh_cluster.log import ClusterLog
@@ -138,7 +140,7 @@ def makeService(options: Options) -> IService:
     background = options.parent is not None and not parent.get("nodaemon")
     told = any(parent.get(each) for each in ("logfile", "logger", "syslog"))
     twistdLog = home.join("logs/twistd.log") if background and not told else None
-    return NodeService(
+    service = NodeService(
         reactor,
         node,
         log,
@@ -149,6 +151,9 @@ def makeService(options: Options) -> IService:
         renewal,
         listener,
     )
+    # After the node: local programs are answered once there is one.
+    ControlService.forHome(reactor, home.path, node.requests).setServiceParent(service)
+    return service
 
 
 def _readConfiguration(options: Options, home: Home) -> tuple[Config, Settings]:
@@ -236,6 +241,10 @@ def _node(
             tree,
             cluster=config.clusterName,
             registrar=_registrar(home, config),
+            assignments=FileAssignments(
+                RealFileSystem(), home.path, ThreadRunner(reactor, "assignments")
+            ),
+            administrators=settings.administrators,
             limits=settings.limits,
             integrityInterval=settings.interval or MASTER_INTERVAL,
         )

@@ -3,14 +3,17 @@ The agents: who is registered, what is known of them, and their groups.
 """
 
 from wazuh_cluster.agents.addresses import normalAddress
+from wazuh_cluster.agents.assignments import FileAssignments
 from wazuh_cluster.agents.forcerules import ForceRules, keyHash
 from wazuh_cluster.agents.interfaces import (
     IAgentSource,
     IAgentStore,
     IAssignments,
+    IFleet,
     IRegistrar,
     IRegistrarObserver,
     IRegistrationTimes,
+    IReports,
 )
 from wazuh_cluster.agents.model import (
     ACTIVE,
@@ -23,6 +26,7 @@ from wazuh_cluster.agents.model import (
     Agent,
     AgentRecord,
     AgentStatus,
+    FleetFilter,
     Group,
     Registration,
     formatId,
@@ -41,14 +45,18 @@ __all__ = [
     "AgentRecord",
     "AgentStatus",
     "ClientKeysRegistrar",
+    "FileAssignments",
+    "FleetFilter",
     "ForceRules",
     "Group",
     "IAgentSource",
     "IAgentStore",
     "IAssignments",
+    "IFleet",
     "IRegistrar",
     "IRegistrarObserver",
     "IRegistrationTimes",
+    "IReports",
     "Registration",
     "formatId",
     "keyHash",

@@ -13,12 +13,19 @@ nothing outside of it may assume that it is a local file.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
 
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
-from wazuh_cluster.agents.model import Agent, AgentRecord, AgentStatus, Group, Registration
+from wazuh_cluster.agents.model import (
+    Agent,
+    AgentRecord,
+    AgentStatus,
+    FleetFilter,
+    Group,
+    Registration,
+)
 
 
 class IRegistrar(Interface):
@@ -232,4 +239,37 @@ class IAssignments(Interface):
     def remove(ids: Collection[int]) -> Deferred[None]:
         """
         Forget these agents.
+        """
+
+
+class IFleet(Interface):
+    """
+    All registered agents with what is known of them, on the master.
+    """
+
+    def page(after: int, most: int, wanted: FleetFilter) -> Awaitable[Sequence[AgentStatus]]:
+        """
+        The next C{most} of the wanted agents by id, of those above C{after};
+        fewer only if there are no more.
+        """
+
+    def counts() -> Awaitable[Mapping[str, int]]:
+        """
+        How many agents have each status.
+        """
+
+
+class IReports(Interface):
+    """
+    Where programs on this node say what they heard of agents.
+    """
+
+    def report(records: Sequence[AgentRecord]) -> Awaitable[int]:
+        """
+        Take records in; C{heard} is in seconds of the clock that this node's
+        L{IAgentSource} goes by.
+
+        @return: how many were taken.
+        @raise wazuh_cluster.errors.ClusterError: if one cannot be, with a line
+            that names its agent; none was taken then.
         """

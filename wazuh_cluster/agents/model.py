@@ -132,3 +132,18 @@ class Group:
 
     name: str
     agents: int = 0
+
+
+@frozen
+class FleetFilter:
+    """
+    Which agents are wanted.
+
+    @ivar statuses: those with one of these; all if there are none.
+    @ivar nodes: those that one of these nodes heard last; likewise.
+    @ivar groups: those that are in one of these; likewise.
+    """
+
+    statuses: frozenset[str] = frozenset()
+    nodes: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()

@@ -8,13 +8,9 @@ from __future__ import annotations
 import ipaddress
 import re
 
+from wazuh_cluster.agents.addresses import normalAddress
+from wazuh_cluster.agents.groupnames import MAX_GROUP_NAME, MAX_GROUPS
 from wazuh_cluster.errors import EnrollmentRefused
-
-#: Groups that one agent can be in.
-MAX_GROUPS = 128
-
-#: Characters of one group's name.
-MAX_GROUP = 255
 
 #: Characters of a list of groups.
 MAX_GROUPS_TEXT = 65_535
@@ -26,11 +22,8 @@ _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{1,127}\Z")
 _GROUP = re.compile(r"[A-Za-z0-9._-]+\Z")
 _GROUPS_TEXT = re.compile(r"[A-Za-z0-9.:;_=+!@(),-]+\Z")
 _HASH = re.compile(r"[0-9a-f]{40}\Z")
-_PREFIX = re.compile(r"[0-9]{1,3}\Z")
 _VERSION = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,9}))?")
 _PROHIBITED = "characters '\\/:*?\"<>|,' are prohibited"
-
-_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def checkName(name: str, hostName: str = "") -> str:
@@ -48,25 +41,15 @@ def checkName(name: str, hostName: str = "") -> str:
 
 def checkAddress(text: str) -> str:
     """
-    An address as the manager stores it: C{any}, or IPv4 or IPv6, with a prefix
-    or without; see L{formatAddress}.
+    An address as the manager stores it; see
+    L{normalAddress<wazuh_cluster.agents.addresses.normalAddress>}.
 
     @raise EnrollmentRefused: unless it is one.
     """
-    if text == "any":
-        return text
-    address, slash, prefix = text.partition("/")
     try:
-        parsed = ipaddress.ip_address(address)
+        return normalAddress(text)
     except ValueError:
         raise _badAddress(text) from None
-    if "%" in address:
-        raise _badAddress(text)
-    if not slash:
-        return formatAddress(parsed)
-    if not _PREFIX.match(prefix) or int(prefix) > parsed.max_prefixlen:
-        raise _badAddress(text)
-    return f"{formatAddress(parsed)}/{int(prefix)}"
 
 
 def sourceAddress(host: str | None) -> str:
@@ -82,15 +65,7 @@ def sourceAddress(host: str | None) -> str:
     except ValueError:
         raise _badAddress("src") from None
     mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
-    return formatAddress(mapped or parsed)
-
-
-def formatAddress(address: _Address) -> str:
-    """
-    An address in the form that C{client.keys} has: IPv6 as eight groups of
-    four upper-case hexadecimal digits.
-    """
-    return str(address) if address.version == 4 else address.exploded.upper()
+    return checkAddress(str(mapped or parsed))
 
 
 def checkGroups(text: str) -> tuple[str, ...]:
@@ -99,7 +74,7 @@ def checkGroups(text: str) -> tuple[str, ...]:
     are such groups is not looked at.
 
     @raise EnrollmentRefused: unless it is one to L{MAX_GROUPS} names of 1 to
-        L{MAX_GROUP} letters, digits, C{_}, C{-} or C{.}, none of them C{.} or
+        L{MAX_GROUP_NAME} letters, digits, C{_}, C{-} or C{.}, none of them C{.} or
         C{..}.
     """
     _checkGroupsText(text)
@@ -119,7 +94,7 @@ def _checkGroupsText(text: str) -> None:
     if not text:
         raise EnrollmentRefused("Invalid group name: Empty Group")
     names = text.split(",")
-    if len(names) == 1 and len(text) > MAX_GROUP:
+    if len(names) == 1 and len(text) > MAX_GROUP_NAME:
         raise _badGroups(text, "group is too large")
     if len(text) > MAX_GROUPS_TEXT:
         raise _badGroups(text, "multigroup is too large")
@@ -127,7 +102,7 @@ def _checkGroupsText(text: str) -> None:
         for name in names:
             if " " in name:
                 raise _badGroups(text, "white spaces are not allowed")
-            if len(name) > MAX_GROUP:
+            if len(name) > MAX_GROUP_NAME:
                 raise _badGroups(name, "group is too large")
         if ",," in text:
             raise _badGroups(text, "consecutive ',' are not allowed")

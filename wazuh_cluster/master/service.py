@@ -7,7 +7,8 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Any
 
 from twisted.application.service import MultiService
@@ -17,7 +18,7 @@ from twisted.protocols.amp import Command, IResponderLocator
 from twisted.python.failure import Failure
 
 from wazuh_cluster import __version__
-from wazuh_cluster.agents import IAssignments, IRegistrar
+from wazuh_cluster.agents.interfaces import IAgentStore, IAssignments, IFleet, IRegistrar
 from wazuh_cluster.defaults import stateOf, threadRunners, trustOf
 from wazuh_cluster.enrollment import UndoList
 from wazuh_cluster.errors import LinkClosed
@@ -25,6 +26,8 @@ from wazuh_cluster.home import homeId
 from wazuh_cluster.integrity import Snapshot
 from wazuh_cluster.interfaces import IClusterTrust, IRunner, IState, ITree
 from wazuh_cluster.journal import ENROLLMENT, KEEP_ALIVE, LOCAL_INTEGRITY, MAIN, Journal
+from wazuh_cluster.master.administration import Administration
+from wazuh_cluster.master.assignments import AssignmentsLocator, MasterAssignments
 from wazuh_cluster.master.doorstep import DoorstepFactory
 from wazuh_cluster.master.enroller import DirectEnroller
 from wazuh_cluster.master.generations import Generations
@@ -37,10 +40,12 @@ from wazuh_cluster.master.registrations import (
     RegistrationsLocator,
     SessionRegistrations,
 )
+from wazuh_cluster.master.requests import MasterAnswers, workerAsker
 from wazuh_cluster.master.session import Session
 from wazuh_cluster.model import MASTER, Identity, NodeName, NodeStatus
 from wazuh_cluster.periodic import Periodic
 from wazuh_cluster.protocol import Limits
+from wazuh_cluster.requests import RequestsLocator
 from wazuh_cluster.trust import ClusterKey
 
 #: Seconds between two scans.
@@ -52,6 +57,9 @@ UNDO_INTERVAL = 10.0
 
 #: After how many seconds a scan is reported as hung; the first one reads all.
 HUNG_AFTER = 900.0
+
+#: Seconds between two looks for what is left of removed agents.
+REMOVED_INTERVAL = 60.0
 
 #: Threads in which files are read for workers.
 PACK_RUNNERS = 2
@@ -66,6 +74,7 @@ class MasterService(MultiService):
     @ivar checkKeepAlives: the thread Check keep-alives.
     @ivar enroller: enrolls agents by the registrar, if there is one; for an
         L{EnrollmentService<wazuh_cluster.enrollment.EnrollmentService>}.
+    @ivar requests: what workers, and programs on this node, may ask.
     """
 
     def __init__(
@@ -81,7 +90,10 @@ class MasterService(MultiService):
         runner: Callable[[str], IRunner] | None = None,
         locators: Sequence[IResponderLocator] = (),
         registrar: IRegistrar | None = None,
+        store: IAgentStore | None = None,
+        fleet: IFleet | None = None,
         assignments: IAssignments | None = None,
+        administrators: Collection[str] = (),
         limits: Limits | None = None,
         wallClock: Callable[[], float] = time.time,
         random: Callable[[int], bytes] = os.urandom,
@@ -98,10 +110,15 @@ class MasterService(MultiService):
         @param runner: makes the runner of a name; threads by default.
         @param locators: responders of commands of one's own; they answer
             workers that joined.
-        @param registrar: registers agents; without one, this master does not.
-        @param assignments: the agents' groups.
         @param hostName: the name that no agent may have; by default this
             machine's.
+        @param registrar: registers agents; without one, this master does not.
+        @param store: what is known of agents; what is removed goes from it.
+        @param fleet: the two together, for tables.
+        @param assignments: the groups. Without a registrar nobody comes into
+            one, for only registered agents do.
+        @param administrators: the workers at which agents may be removed and
+            groups changed.
         @param wazuhVersion: the manager's version, for tables.
         @param integrityInterval: seconds between two scans.
         @param checkInterval: seconds between two looks for silent workers.
@@ -122,6 +139,7 @@ class MasterService(MultiService):
         makeRunner = threadRunners(reactor) if runner is None else runner
         self._scanRunner = makeRunner("integrity")
         self._packRunners = [makeRunner(f"packs-{n + 1}") for n in range(PACK_RUNNERS)]
+        self._runners = [self._scanRunner, *self._packRunners]
         self._log = Journal(MAIN)
         self._snapshot: Snapshot | None = None
         self._node: MasterNode | None = None
@@ -148,9 +166,25 @@ class MasterService(MultiService):
             Journal(KEEP_ALIVE),
             now=False,
         )
+        self._administrators = frozenset(administrators)
+        self._registers = registrar is not None
+        self._assignments: MasterAssignments | None = None
+        administration: Administration | None = None
+        changed = self.fileIntegrity.poke
+        if assignments is not None:
+            self._assignments = MasterAssignments(registrar, assignments, changed, reactor)
+        if registrar is not None:
+            self._runners.append(makeRunner("administration"))
+            administration = Administration(
+                registrar, store, self._assignments, self._state, self._runners[-1], changed
+            )
+            Periodic(
+                "Removed agents", REMOVED_INTERVAL, administration.finish, reactor, self._log
+            ).setServiceParent(self)
+        self.requests = MasterAnswers(fleet, self._assignments, administration, wallClock).table()
         self.fileIntegrity.setServiceParent(self)
         self.checkKeepAlives.setServiceParent(self)
-        self._registrationRunner = makeRunner("registrations")
+        self._runners.append(makeRunner("registrations"))
         self._registrations: Registrations | None = None
         self.enroller: DirectEnroller | None = None
         if registrar is not None:
@@ -160,7 +194,7 @@ class MasterService(MultiService):
                 registrar,
                 assignments,
                 name,
-                UndoList(self._state, self._registrationRunner),
+                UndoList(self._state, self._runners[-1]),
                 reactor,
                 random,
                 lambda: undoing.poke(),
@@ -264,7 +298,7 @@ class MasterService(MultiService):
         self._factory.closeAll()
         for session in self._factory.sessions:
             await session.peer.whenClosed()
-        for runner in (self._scanRunner, *self._packRunners, self._registrationRunner):
+        for runner in self._runners:
             runner.stop()
 
     def stopService(self) -> Deferred[None]:
@@ -342,6 +376,11 @@ class MasterService(MultiService):
         if self._registrations is not None:
             registrations = SessionRegistrations(self._registrations, session)
             own.append(RegistrationsLocator(registrations))
+        # One who knows no agents would refuse all that workers have.
+        if self._assignments is not None and self._registers:
+            own.append(AssignmentsLocator(self._assignments, session))
+        asker = partial(workerAsker, session, self._administrators)
+        own.append(RequestsLocator(self.requests, asker, session.deadlines))
         return [*own, *self._locators]
 
     async def _recalculate(self) -> str:

@@ -17,6 +17,7 @@ from wazuh_cluster.journal import MAIN, Journal
 from wazuh_cluster.master.ticks import Ticks
 from wazuh_cluster.model import MASTER, WORKER, Identity, NodeStatus, WorkerInfo
 from wazuh_cluster.protocol import KeepAlive, Limits, Peer, Transfers
+from wazuh_cluster.protocol.deadlines import Deadlines
 
 if TYPE_CHECKING:
     from wazuh_cluster.master.node import MasterNode
@@ -33,6 +34,7 @@ class Session:
         joined.
     @ivar refusal: why it may not join, if that was said.
     @ivar ticks: what the worker's monotonic clock is on the master's.
+    @ivar deadlines: by which its commands are answered.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Session:
         self.ticks = Ticks(clock)
         self._greeted = False
         self.log = Journal(MAIN)
+        self.deadlines = Deadlines(clock, limits.answerTimeout / 2, limits.openResponders, self.log)
         self.transfers = Transfers(MASTER, clock, limits)
         self.peer = Peer(
             WORKER,
@@ -134,4 +137,5 @@ class Session:
         self.log = self.log.bound(f"Worker {self.identity.name}")
 
     def _closed(self, why: BaseException) -> None:
+        self.deadlines.close()
         self._node.left(self, why)

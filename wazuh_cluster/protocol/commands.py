@@ -351,12 +351,16 @@ class AssignGroups(FromWorker):
     Sent by: worker. C{assignments} is a UTF-8 JSON object: an agent's id in
     digits to an array of the names of its groups. The answer comes when what
     was taken is durable; C{refused} is a JSON object: the ids that were not
-    taken, to why, one line each.
+    taken, to why, one line each. On an error nothing is refused: the worker
+    offers it all again later.
     """
 
     arguments = [(b"assignments", Octets(2, BODY_SIZE))]
     response = [(b"refused", Octets(2, BODY_SIZE))]
-    errors = {errors.GroupRefused: b"GROUP_REFUSED"}
+    errors = {
+        errors.GroupRefused: b"GROUP_REFUSED",
+        errors.StoreFailed: b"STORE_FAILED",
+    }
 
 
 class Request(FromEither):

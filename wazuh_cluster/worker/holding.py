@@ -36,6 +36,7 @@ class Decision:
     @ivar released: ids of holds that the operator accepted.
     @ivar first: the id of the master that was joined first; C{None} for none.
     @ivar other: whether this master is another one.
+    @ivar refused: extra valid files that the master refused.
     """
 
     comparison: Comparison
@@ -44,6 +45,7 @@ class Decision:
     released: frozenset[str]
     first: bytes | None
     other: bool
+    refused: frozenset[bytes] = frozenset()
 
 
 class Holding:
@@ -83,23 +85,26 @@ class Holding:
         manifest: Manifest,
         master: bytes,
         owner: Owner | None,
+        refused: frozenset[bytes] = frozenset(),
     ) -> Decision:
         """
         Decide by the paths.
 
+        @param comparison: as L{recall} gives it.
         @param master: the master's id.
+        @param refused: extra valid files that the master refused.
         """
         released = await self._runner.call(self._memory.released)
         first = await self._runner.call(self._memory.master)
         other = first is not None and first != master
 
         def work() -> Slices[Decision]:
-            known = self._knowGone(comparison)
             yield
-            holds = findHolds(known, local, manifest, self._tree.items, other, released)
+            items = self._tree.items
+            holds = findHolds(comparison, local, manifest, items, other, released, refused)
             yield
-            plan = makePlan(known, holds, manifest, owner)
-            return Decision(known, holds, plan, released, first, other)
+            plan = makePlan(comparison, holds, manifest, owner, refused)
+            return Decision(comparison, holds, plan, released, first, other, refused)
 
         return await self._runner.run(work())
 
@@ -113,7 +118,7 @@ class Holding:
             return decision
         plan, holds = decision.plan, decision.holds.plus(hold)
         plan = await self._runner.call(
-            makePlan, decision.comparison, holds, plan.manifest, plan.owner
+            makePlan, decision.comparison, holds, plan.manifest, plan.owner, decision.refused
         )
         return evolve(decision, holds=holds, plan=plan)
 
@@ -150,10 +155,11 @@ class Holding:
             return None
         return (yield from agentsHold(self._tree.content(_KEYS) or b"", new))
 
-    def _knowGone(self, comparison: Comparison) -> Comparison:
+    def recall(self, comparison: Comparison) -> Comparison:
         """
-        What was deleted on the master and is held here is extra, not extra
-        valid, though the last manifest does not have it any more.
+        The comparison by what is remembered: what was deleted on the master and
+        is held here is extra, not extra valid, though the last manifest does
+        not have it any more.
         """
         if not self._gone:
             return comparison

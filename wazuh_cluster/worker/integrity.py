@@ -4,7 +4,7 @@ The thread Integrity: the worker's files become the master's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from attrs import define
@@ -34,6 +34,7 @@ from wazuh_cluster.journal import INTEGRITY_CHECK, INTEGRITY_SYNC, Journal
 from wazuh_cluster.model import Generation, MasterInfo
 from wazuh_cluster.protocol import CheckIntegrity, Limits, Peer, Transfers
 from wazuh_cluster.worker.account import Account, describeCounts, describeOutcome
+from wazuh_cluster.worker.assignments import Offers
 from wazuh_cluster.worker.fetch import Fetcher, Progress
 from wazuh_cluster.worker.holding import Holding
 from wazuh_cluster.worker.memory import Applied, WorkerMemory
@@ -97,7 +98,8 @@ class IntegrityThread:
         self._staging: Staging
         self._algorithm = tree.algorithm
         self.snapshot: Snapshot | None = None
-        self._pending: frozenset[bytes] = frozenset()
+        self._offers = Offers(tree, runner, clock)
+        self._settled: Mapping[bytes, bytes] = {}
         self._account = Account(self._sync, tree.path)
         self.applied: Applied | None = None
         self.progress = Progress()
@@ -118,6 +120,8 @@ class IntegrityThread:
         @param again: asks for a run before the next interval.
         """
         self._again = again
+        self._offers.joined()
+        self._settled = {}
         fetcher = Fetcher(peer, transfers, self._runner, self.tree.items, self._limits, self._clock)
         self._link = _Link(peer, fetcher, master)
 
@@ -195,9 +199,16 @@ class IntegrityThread:
         return snapshot
 
     def _root(self, snapshot: Snapshot) -> Slices[bytes]:
-        without: list[bytes] = [*self.holds.paths, *self._pending]
+        without: list[bytes] = list(self.holds.paths)
         if self.applied is not None:
             without.extend(held.path for held in self.applied.manifest.held)
+        manifest = snapshot.manifest
+        for steps, (path, digest) in enumerate(self._settled.items()):
+            if steps % _STEP == 0:
+                yield
+            index = manifest.index(path)
+            if index is not None and manifest.digest(index) == digest:
+                without.append(path)
         yield
         root: bytes = yield from snapshot.manifest.rootSlices(self.tree.items, PathSet(without))
         return root
@@ -250,8 +261,17 @@ class IntegrityThread:
         known = self.applied
         lastApplied = known.manifest if known is not None else None
         comparison = await self._runner.run(self.tree.compare(snapshot, manifest, lastApplied))
+        comparison = await self._runner.call(self._holding.recall, comparison)
+        offered = await self._offers.offer(
+            link.peer, comparison.extraValid, snapshot.manifest, generation
+        )
         decision = await self._holding.decide(
-            comparison, snapshot.manifest, manifest, generation.master, self._owner
+            comparison,
+            snapshot.manifest,
+            manifest,
+            generation.master,
+            self._owner,
+            offered.refused,
         )
         plan = decision.plan
         counts = describeCounts(plan)
@@ -267,7 +287,7 @@ class IntegrityThread:
             outcome = await self._restarts.installing(plan, install)
             changed = frozenset((*outcome.created, *outcome.updated))
             snapshot = await self._scan(Installed(manifest, changed, self.tree.items))
-        self._pending = frozenset(decision.comparison.extraValid)
+        self._settled = offered.settled
         self.applied = Applied(generation, manifest)
         if known is None or known.generation != generation:
             await self._runner.run(self._memory.saveApplied(self.applied))

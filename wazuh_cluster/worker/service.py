@@ -36,6 +36,8 @@ from wazuh_cluster.protocol import (
     Peer,
     Transfers,
 )
+from wazuh_cluster.protocol.deadlines import Deadlines
+from wazuh_cluster.requests import Asker, Asking, Requests, RequestsLocator
 from wazuh_cluster.trust import ClusterKey
 from wazuh_cluster.worker.agentids import HighestAgentId
 from wazuh_cluster.worker.complaints import Complaints
@@ -63,6 +65,8 @@ UNDO_INTERVAL = 10.0
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 20.0
 
+_THE_MASTER = Asker("the master", administers=True, remedy="")
+
 
 class WorkerService(Service):
     """
@@ -74,6 +78,7 @@ class WorkerService(Service):
     @ivar enroller: enrolls agents by asking the master; for an
         L{EnrollmentService<wazuh_cluster.enrollment.EnrollmentService>}.
     @ivar threads: the running threads, by name.
+    @ivar requests: asks the master requests by their names.
     """
 
     def __init__(
@@ -155,6 +160,9 @@ class WorkerService(Service):
             Home(tree.path).analysisdStarts if wazuhStarts is None else wazuhStarts,
         )
         self._peer: Peer | None = None
+        self.requests = Asking(self.call)
+        # The master may ask nothing by a name yet.
+        self._offered = Requests()
         self._threads = MultiService()
         self._joinWaiters: list[Deferred[MasterInfo]] = []
         self._transfers: dict[Peer, Transfers] = {}
@@ -238,9 +246,13 @@ class WorkerService(Service):
         """
         transfers = Transfers(WORKER, self._reactor, self._limits)
         locator = WorkerLocator(self._wallClock, self._changed)
+        deadlines = Deadlines(
+            self._reactor, self._limits.answerTimeout / 2, self._limits.openResponders, self._log
+        )
+        requests = RequestsLocator(self._offered, lambda: _THE_MASTER, deadlines)
         peer = Peer(
             MASTER,
-            [transfers, locator, *self._locators],
+            [transfers, locator, requests, *self._locators],
             self._reactor,
             self._limits,
             handshaken,
@@ -249,6 +261,7 @@ class WorkerService(Service):
         transfers.attach(peer)
         self._transfers[peer] = transfers
         peer.whenClosed().addCallback(lambda _: self._transfers.pop(peer, None))
+        peer.whenClosed().addCallback(lambda _: deadlines.close())
         return peer
 
     async def greet(self, peer: Peer) -> MasterInfo:
