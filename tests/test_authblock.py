@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.test_config import Reading, conf, read
-from wazuh_cluster.authsettings import AuthSettings, ForceSettings
+from wazuh_cluster.agents.forcerules import ForceRules
+from wazuh_cluster.authsettings import AuthSettings
 from wazuh_cluster.errors import ConfigError
 
 
@@ -37,7 +38,7 @@ class AuthBlockTests(Reading):
         wanted = AuthSettings()
         self.assertEqual((wanted, wanted), (read(conf()).auth, self.settings("")))
         self.assertEqual((1515, True, 3600.0), (wanted.port, wanted.force.enabled, 3600.0))
-        self.assertEqual(ForceSettings(True, True, 3600.0, 3600.0), wanted.force)
+        self.assertEqual(ForceRules(True, True, 3600.0, 3600.0), wanted.force)
         self.assertFalse(wanted.purge or wanted.usePassword or wanted.useSourceAddress)
 
     def test_everyElement(self) -> None:
@@ -81,7 +82,7 @@ class AuthBlockTests(Reading):
             agentCA="/etc/agents.pem",
             verifyHost=True,
             allowHigherVersions=True,
-            force=ForceSettings(False, False, 3600.0, 172_800.0),
+            force=ForceRules(False, False, 3600.0, 172_800.0),
         )
         self.assertEqual(wanted, found)
 
@@ -113,11 +114,11 @@ class AuthBlockTests(Reading):
         """
         text = auth("<force_insert>no</force_insert><force_time>0</force_time>")
         config = read(text)
-        self.assertEqual(ForceSettings(False, True, None, 3600.0), config.auth.force)
+        self.assertEqual(ForceRules(False, True, None, 3600.0), config.auth.force)
         self.assertEqual(2, len(config.warnings))
         self.assertIn("<force>", config.warnings[0])
         config = read(text.replace("</force_time>", "</force_time><force></force>"))
-        self.assertEqual(ForceSettings(), config.auth.force)
+        self.assertEqual(ForceRules(), config.auth.force)
 
     def test_unknown(self) -> None:
         """

@@ -11,7 +11,8 @@ import re
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from wazuh_cluster.authsettings import DEFAULT_PORT, AuthSettings, ForceSettings
+from wazuh_cluster.agents.forcerules import ForceRules
+from wazuh_cluster.authsettings import DEFAULT_PORT, AuthSettings
 from wazuh_cluster.configvalues import parsePort, parseYesOrNo
 from wazuh_cluster.errors import BadInput, ConfigError
 from wazuh_cluster.ossecconf import Element, readElements
@@ -114,16 +115,16 @@ class AuthReader:
             force=self._force(),
         )
 
-    def _force(self) -> ForceSettings:
-        default = ForceSettings()
+    def _force(self) -> ForceRules:
+        default = ForceRules()
         blocks = self._inner("force")
         if not blocks:
             seconds = self._get("force_time", _seconds, default.disconnectedTime or 0.0)
-            return ForceSettings(
+            return ForceRules(
                 enabled=self._get("force_insert", parseYesOrNo, default.enabled),
                 disconnectedTime=seconds or None,
             )
-        return ForceSettings(
+        return ForceRules(
             enabled=self._get("enabled", parseYesOrNo, default.enabled, blocks),
             keyMismatch=self._get("key_mismatch", parseYesOrNo, default.keyMismatch, blocks),
             disconnectedTime=self._disconnectedTime(blocks, default.disconnectedTime),

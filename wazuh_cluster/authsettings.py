@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from attrs import Factory, frozen
 
+from wazuh_cluster.agents.forcerules import ForceRules
+
 #: Wazuh's choice: no anonymous suites, nothing weak, the strongest first.
 CIPHERS = "HIGH:!ADH:!EXP:!MD5:!RC4:!3DES:!CAMELLIA:@STRENGTH"
 
@@ -16,27 +18,6 @@ DEFAULT_PORT = 1515
 CERTIFICATE = "etc/sslmanager.cert"
 PRIVATE_KEY = "etc/sslmanager.key"
 PASSWORD_FILE = "etc/authd.pass"
-
-
-@frozen
-class ForceSettings:
-    """
-    When a new agent may take the place of one that has its name or address.
-    All of these must hold.
-
-    @ivar enabled: whether it may at all.
-    @ivar keyMismatch: whether it must have another key than that one, if it
-        says which.
-    @ivar disconnectedTime: how long that one must have been disconnected, in
-        seconds; C{None} if that does not matter.
-    @ivar afterRegistrationTime: how long ago that one must have been
-        registered, in seconds.
-    """
-
-    enabled: bool = True
-    keyMismatch: bool = True
-    disconnectedTime: float | None = 3600.0
-    afterRegistrationTime: float = 3600.0
 
 
 @frozen
@@ -77,4 +58,4 @@ class AuthSettings:
     agentCA: str | None = None
     verifyHost: bool = False
     allowHigherVersions: bool = False
-    force: ForceSettings = Factory(ForceSettings)
+    force: ForceRules = Factory(ForceRules)

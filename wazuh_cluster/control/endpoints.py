@@ -89,7 +89,7 @@ class ControlServerEndpoint:
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         """
-        See L{IStreamServerEndpoint}. It fails with L{HomeError}, in one line.
+        See C{IStreamServerEndpoint}. It fails with L{HomeError}, in one line.
         """
         return execute(self._listen, protocolFactory)
 
@@ -182,7 +182,7 @@ class ControlClientEndpoint:
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         """
-        See L{IStreamClientEndpoint}. It fails with L{HomeError}, in one line.
+        See C{IStreamClientEndpoint}. It fails with L{HomeError}, in one line.
         """
         try:
             folder = os.open(self._home.stateFolder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

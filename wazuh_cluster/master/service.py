@@ -74,6 +74,10 @@ class MasterService(MultiService):
     @ivar checkKeepAlives: the thread Check keep-alives.
     @ivar enroller: enrolls agents by the registrar, if there is one; for an
         L{EnrollmentService<wazuh_cluster.enrollment.EnrollmentService>}.
+    @ivar assignments: its decisions about groups; C{None} for a master that
+        keeps none.
+    @ivar administration: its decisions about what is removed; C{None} for a
+        master without a registrar.
     @ivar requests: what workers, and programs on this node, may ask.
     """
 
@@ -168,20 +172,21 @@ class MasterService(MultiService):
         )
         self._administrators = frozenset(administrators)
         self._registers = registrar is not None
-        self._assignments: MasterAssignments | None = None
-        administration: Administration | None = None
+        self.assignments: MasterAssignments | None = None
+        self.administration: Administration | None = None
         changed = self.fileIntegrity.poke
         if assignments is not None:
-            self._assignments = MasterAssignments(registrar, assignments, changed, reactor)
+            self.assignments = MasterAssignments(registrar, assignments, changed, reactor)
         if registrar is not None:
             self._runners.append(makeRunner("administration"))
-            administration = Administration(
-                registrar, store, self._assignments, self._state, self._runners[-1], changed
+            self.administration = Administration(
+                registrar, store, self.assignments, self._state, self._runners[-1], changed
             )
             Periodic(
-                "Removed agents", REMOVED_INTERVAL, administration.finish, reactor, self._log
+                "Removed agents", REMOVED_INTERVAL, self.administration.finish, reactor, self._log
             ).setServiceParent(self)
-        self.requests = MasterAnswers(fleet, self._assignments, administration, wallClock).table()
+        answers = MasterAnswers(fleet, self.assignments, self.administration, wallClock)
+        self.requests = answers.table()
         self.fileIntegrity.setServiceParent(self)
         self.checkKeepAlives.setServiceParent(self)
         self._runners.append(makeRunner("registrations"))
@@ -377,8 +382,8 @@ class MasterService(MultiService):
             registrations = SessionRegistrations(self._registrations, session)
             own.append(RegistrationsLocator(registrations))
         # One who knows no agents would refuse all that workers have.
-        if self._assignments is not None and self._registers:
-            own.append(AssignmentsLocator(self._assignments, session))
+        if self.assignments is not None and self._registers:
+            own.append(AssignmentsLocator(self.assignments, session))
         asker = partial(workerAsker, session, self._administrators)
         own.append(RequestsLocator(self.requests, asker, session.deadlines))
         return [*own, *self._locators]
