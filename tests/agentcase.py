@@ -19,6 +19,7 @@ from wazuh_cluster.agents import (
     IAgentStore,
     IFleet,
     IRegistrar,
+    IRegistrarObserver,
     IReports,
     Registration,
 )
@@ -49,6 +50,15 @@ class Registered:
         self.purged: list[int] = []
         self.waiting: list[Deferred[None]] | None = None
         self.failure: Exception | None = None
+
+    def load(self) -> Deferred[int]:
+        return self.highest()
+
+    def stop(self) -> None:
+        pass
+
+    def observe(self, observer: IRegistrarObserver) -> None:
+        pass
 
     def register(self, request: Registration, requestId: bytes, origin: str) -> Deferred[Agent]:
         raise NotImplementedError

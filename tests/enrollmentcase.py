@@ -24,7 +24,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from wazuh_cluster.agents import Agent, IRegistrar, Registration
+from wazuh_cluster.agents import Agent, IRegistrar, IRegistrarObserver, Registration
 from wazuh_cluster.enrollment import Enrolled, IEnroller
 from wazuh_cluster.enrollment.certificates import Credentials
 from wazuh_cluster.errors import EnrollmentRefused, RegistrationRefused
@@ -57,6 +57,15 @@ class MemoryRegistrar:
         self.holdAfter = False
         self.failure: Exception | None = None
         self._held: list[Callable[[], None]] = []
+
+    def load(self) -> Deferred[int]:
+        return self.highest()
+
+    def stop(self) -> None:
+        pass
+
+    def observe(self, observer: IRegistrarObserver) -> None:
+        pass
 
     def register(self, request: Registration, requestId: bytes, origin: str) -> Deferred[Agent]:
         self.requests.append((request, requestId, origin))

@@ -32,15 +32,6 @@ from wazuh_cluster.model import NodeName
 from wazuh_cluster.testing.trust import testTrust
 from wazuh_cluster.worker import WorkerService
 
-#: A master whose registrar is the tests' own.
-_WITH_REGISTRAR = """
-from wazuh_cluster import tap
-from tests.enrollmentcase import MemoryRegistrar
-tap._registrar = lambda *arguments: MemoryRegistrar()
-from twisted.scripts.twistd import run
-run()
-"""
-
 
 def portOf(port: IListeningPort) -> int:
     address: Any = port.getHost()
@@ -235,7 +226,7 @@ class TwistdTests(ProcessCase):
         """
         master, worker = homes = self.cluster("one")
         (hubPort, hubEndpoint), (port, endpoint) = self.endpoint(), self.endpoint()
-        processes = [self.node(master, "--enrollment", hubEndpoint, code=_WITH_REGISTRAR)]
+        processes = [self.node(master, "--enrollment", hubEndpoint)]
         await self.listening(master)
         processes.append(self.node(worker, "--enrollment", endpoint))
         await self.until(lambda: "Successfully connected" in self.log(worker), "the link")
@@ -276,7 +267,7 @@ class TwistdTests(ProcessCase):
         What cannot be used ends with one line and status 1, before the daemon
         leaves the terminal.
         """
-        master, worker = self.cluster("one")
+        _, worker = self.cluster("one")
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen(1)
@@ -287,4 +278,3 @@ class TwistdTests(ProcessCase):
         await self.refused(worker, "tcp:many", "--enrollment", "haproxy:tcp:1515")
         worker.preauthChild("etc/sslmanager.cert").setContent(b"?")
         await self.refused(worker, self.endpoint()[1], "sslmanager.cert")
-        await self.refused(master, self.endpoint()[1], "--enrollment", "registers agents")

@@ -20,8 +20,6 @@ from twisted.python import usage
 from twisted.python.filepath import FilePath
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from tests.enrollmentcase import MemoryRegistrar
-from wazuh_cluster import tap
 from wazuh_cluster.control import ControlService
 from wazuh_cluster.daemon import NodeService
 from wazuh_cluster.enrollment import EnrollmentService
@@ -141,7 +139,7 @@ class TapTests(SynchronousTestCase):
             b"[administration]\nworkers = siem-1, siem-2\n"
         )
         master = self.node("--home", home.path)
-        self.assertEqual({"siem-1", "siem-2"}, master._administrators)
+        self.assertEqual({"siem-1", "siem-2"}, master.agents.administrators)
 
     def test_roleOption(self) -> None:
         """
@@ -165,19 +163,13 @@ class TapTests(SynchronousTestCase):
 
     def test_enrollment(self) -> None:
         """
-        C{--enrollment} adds a listener to a worker, and to a master that
-        registers agents; both have an enroller for it.
+        C{--enrollment} adds a listener to a worker and to a master.
         """
         endpoint = f"tcp:{self.freePort()}:interface=127.0.0.1"
         found = self.listener("--home", self.home().path, "--enrollment", endpoint)
         self.assertIsInstance(found, EnrollmentService)
         home = self.home("master", port=self.freePort())
         arguments = ("--home", home.path, "--enrollment", endpoint)
-        self.patch(tap, "_registrar", lambda *arguments: None)
-        refusal = str(self.assertRaises(SystemExit, self.listener, *arguments))
-        self.assertIn("registers agents", refusal)
-        self.doCleanups()
-        self.patch(tap, "_registrar", lambda *arguments: MemoryRegistrar())
         self.assertIsInstance(self.listener(*arguments), EnrollmentService)
         self.assertEqual([], home.preauthChild("etc/sslmanager.key").parent().globChildren("ssl*"))
 

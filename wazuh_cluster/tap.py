@@ -33,7 +33,7 @@ from wazuh_cluster.config import Config, loadConfig
 from wazuh_cluster.control import ControlService
 from wazuh_cluster.daemon import ENROLLMENT_OPTION, NodeService, portProblem
 from wazuh_cluster.endpoints import readEndpoint, tryEndpoint
-from wazuh_cluster.errors import BadInput, ConfigError, HomeError
+from wazuh_cluster.errors import BadInput, HomeError
 from wazuh_cluster.home import Home, addWorkingFolders, checkHome, checkHomeId, chooseOwner
 from wazuh_cluster.homelock import HomeLock
 from wazuh_cluster.integrity import DirectoryTree, RealFileSystem
@@ -44,11 +44,12 @@ from wazuh_cluster.model import MASTER, Identity, NodeName
 from wazuh_cluster.renewal import Renewal
 from wazuh_cluster.scripts.homeoptions import defaultHome
 from wazuh_cluster.settings import Settings, loadSettings
+from wazuh_cluster.state import DirectoryState
 from wazuh_cluster.threads import ThreadRunner
 from wazuh_cluster.trust import KEY_LENGTH, ClusterKey, FileTrust
 
 if TYPE_CHECKING:
-    from wazuh_cluster.agents import IRegistrar
+    from wazuh_cluster.agents import IAssignments, IRegistrar
     from wazuh_cluster.master import MasterService
     from wazuh_cluster.worker import WorkerService
 
@@ -233,6 +234,9 @@ def _node(
         from wazuh_cluster.master import MasterService
         from wazuh_cluster.master.service import INTERVAL as MASTER_INTERVAL
 
+        assignments = FileAssignments(
+            RealFileSystem(), home.path, ThreadRunner(reactor, "assignments")
+        )
         return MasterService(
             reactor,
             name,
@@ -240,10 +244,8 @@ def _node(
             _serverEndpoint(reactor, config),
             tree,
             cluster=config.clusterName,
-            registrar=_registrar(home, config),
-            assignments=FileAssignments(
-                RealFileSystem(), home.path, ThreadRunner(reactor, "assignments")
-            ),
+            registrar=_registrar(home, config, assignments),
+            assignments=assignments,
             administrators=settings.administrators,
             limits=settings.limits,
             integrityInterval=settings.interval or MASTER_INTERVAL,
@@ -266,11 +268,24 @@ def _node(
     )
 
 
-def _registrar(home: Home, config: Config) -> IRegistrar | None:
+def _registrar(home: Home, config: Config, assignments: IAssignments) -> IRegistrar:
     """
-    What registers agents on a master; C{None} if nothing does.
+    What registers agents on a master.
     """
-    return None
+    from wazuh_cluster.agents.registrar import ClientKeysRegistrar
+
+    reactor, fileSystem = _theReactor(), RealFileSystem()
+    return ClientKeysRegistrar(
+        home.path,
+        ThreadRunner(reactor, "registrar"),
+        reactor,
+        DirectoryState(fileSystem, home.stateFolder),
+        fileSystem=fileSystem,
+        rules=config.auth.force,
+        hostName=socket.gethostname(),
+        purge=config.auth.purge,
+        assignments=assignments,
+    )
 
 
 def _listener(
@@ -291,13 +306,9 @@ def _listener(
     endpoint = readEndpoint(reactor, text, ENROLLMENT_OPTION)
     tryEndpoint(text, ENROLLMENT_OPTION)
     checkCertificate(config.auth, home.path)
-    if node.enroller is None:
-        raise ConfigError(
-            "nothing registers agents on this master",
-            ENROLLMENT_OPTION,
-            "leave it out, or run it on a node that registers them",
-        )
-    return EnrollmentService(reactor, endpoint, node.enroller, config.auth, home.path)
+    enroller = node.enroller
+    assert enroller is not None, "every node of the daemon has a registrar, or a master"
+    return EnrollmentService(reactor, endpoint, enroller, config.auth, home.path)
 
 
 def _serverEndpoint(reactor: Any, config: Config) -> IStreamServerEndpoint:

@@ -33,6 +33,24 @@ class IRegistrar(Interface):
     Who is registered. On a master it decides; nobody else does.
     """
 
+    def load() -> Deferred[int]:
+        """
+        Read what there is now, rather than when the first one asks, and bring
+        to its end what a process before this one did not.
+
+        @return: as L{highest}.
+        """
+
+    def stop() -> None:
+        """
+        End what waits, and take nothing more.
+        """
+
+    def observe(observer: IRegistrarObserver) -> None:
+        """
+        Tell an observer from now on.
+        """
+
     def register(request: Registration, requestId: bytes, origin: str) -> Deferred[Agent]:
         """
         Register an agent. When it fires, the agent outlives the death of any

@@ -8,7 +8,6 @@ import os
 import socket
 import time
 from collections.abc import Callable, Collection, Sequence
-from functools import partial
 from typing import Any
 
 from twisted.application.service import MultiService
@@ -20,46 +19,31 @@ from twisted.python.failure import Failure
 from wazuh_cluster import __version__
 from wazuh_cluster.agents.interfaces import IAgentStore, IAssignments, IFleet, IRegistrar
 from wazuh_cluster.defaults import stateOf, threadRunners, trustOf
-from wazuh_cluster.enrollment import UndoList
+from wazuh_cluster.enrollment import IEnroller
 from wazuh_cluster.errors import LinkClosed
 from wazuh_cluster.home import homeId
 from wazuh_cluster.integrity import Snapshot
 from wazuh_cluster.interfaces import IClusterTrust, IRunner, IState, ITree
-from wazuh_cluster.journal import ENROLLMENT, KEEP_ALIVE, LOCAL_INTEGRITY, MAIN, Journal
-from wazuh_cluster.master.administration import Administration
-from wazuh_cluster.master.assignments import AssignmentsLocator, MasterAssignments
+from wazuh_cluster.journal import KEEP_ALIVE, LOCAL_INTEGRITY, MAIN, Journal
+from wazuh_cluster.master.agents import MasterAgents
 from wazuh_cluster.master.doorstep import DoorstepFactory
-from wazuh_cluster.master.enroller import DirectEnroller
 from wazuh_cluster.master.generations import Generations
 from wazuh_cluster.master.integrity import MasterIntegrity
 from wazuh_cluster.master.listener import SessionFactory
 from wazuh_cluster.master.locator import MasterLocator
 from wazuh_cluster.master.node import MasterNode
-from wazuh_cluster.master.registrations import (
-    Registrations,
-    RegistrationsLocator,
-    SessionRegistrations,
-)
-from wazuh_cluster.master.requests import MasterAnswers, workerAsker
 from wazuh_cluster.master.session import Session
 from wazuh_cluster.model import MASTER, Identity, NodeName, NodeStatus
 from wazuh_cluster.periodic import Periodic
 from wazuh_cluster.protocol import Limits
-from wazuh_cluster.requests import RequestsLocator
+from wazuh_cluster.requests.table import Requests
 from wazuh_cluster.trust import ClusterKey
 
 #: Seconds between two scans.
 INTERVAL = 8.0
 
-#: Seconds between two looks for registrations to undo; there is one at once
-#: when one comes.
-UNDO_INTERVAL = 10.0
-
 #: After how many seconds a scan is reported as hung; the first one reads all.
 HUNG_AFTER = 900.0
-
-#: Seconds between two looks for what is left of removed agents.
-REMOVED_INTERVAL = 60.0
 
 #: Threads in which files are read for workers.
 PACK_RUNNERS = 2
@@ -72,13 +56,7 @@ class MasterService(MultiService):
 
     @ivar fileIntegrity: the thread File integrity.
     @ivar checkKeepAlives: the thread Check keep-alives.
-    @ivar enroller: enrolls agents by the registrar, if there is one; for an
-        L{EnrollmentService<wazuh_cluster.enrollment.EnrollmentService>}.
-    @ivar assignments: its decisions about groups; C{None} for a master that
-        keeps none.
-    @ivar administration: its decisions about what is removed; C{None} for a
-        master without a registrar.
-    @ivar requests: what workers, and programs on this node, may ask.
+    @ivar agents: what it does for agents.
     """
 
     def __init__(
@@ -170,48 +148,39 @@ class MasterService(MultiService):
             Journal(KEEP_ALIVE),
             now=False,
         )
-        self._administrators = frozenset(administrators)
-        self._registers = registrar is not None
-        self.assignments: MasterAssignments | None = None
-        self.administration: Administration | None = None
-        changed = self.fileIntegrity.poke
-        if assignments is not None:
-            self.assignments = MasterAssignments(registrar, assignments, changed, reactor)
-        if registrar is not None:
-            self._runners.append(makeRunner("administration"))
-            self.administration = Administration(
-                registrar, store, self.assignments, self._state, self._runners[-1], changed
-            )
-            Periodic(
-                "Removed agents", REMOVED_INTERVAL, self.administration.finish, reactor, self._log
-            ).setServiceParent(self)
-        answers = MasterAnswers(fleet, self.assignments, self.administration, wallClock)
-        self.requests = answers.table()
-        self.fileIntegrity.setServiceParent(self)
-        self.checkKeepAlives.setServiceParent(self)
-        self._runners.append(makeRunner("registrations"))
-        self._registrations: Registrations | None = None
-        self.enroller: DirectEnroller | None = None
-        if registrar is not None:
-            host = socket.gethostname() if hostName is None else hostName
-            self._registrations = Registrations(registrar, reactor, self._limits, host)
-            self.enroller = DirectEnroller(
-                registrar,
-                assignments,
-                name,
-                UndoList(self._state, self._runners[-1]),
-                reactor,
-                random,
-                lambda: undoing.poke(),
-            )
-            undoing = Periodic(
-                "Undo registrations",
-                UNDO_INTERVAL,
-                self.enroller.undo,
-                reactor,
-                Journal(ENROLLMENT),
-            )
-            undoing.setServiceParent(self)
+        self.agents = MasterAgents(
+            name,
+            reactor,
+            self._state,
+            makeRunner,
+            self._limits,
+            wallClock,
+            random,
+            socket.gethostname() if hostName is None else hostName,
+            self.fileIntegrity.poke,
+            registrar=registrar,
+            store=store,
+            fleet=fleet,
+            assignments=assignments,
+            administrators=administrators,
+        )
+        for service in (self.fileIntegrity, self.checkKeepAlives, self.agents):
+            service.setServiceParent(self)
+
+    @property
+    def enroller(self) -> IEnroller | None:
+        """
+        Enrolls agents by the registrar, if there is one; for an
+        L{EnrollmentService<wazuh_cluster.enrollment.EnrollmentService>}.
+        """
+        return self.agents.enroller
+
+    @property
+    def requests(self) -> Requests:
+        """
+        What workers, and programs on this node, may ask.
+        """
+        return self.agents.requests
 
     @property
     def node(self) -> MasterNode:
@@ -293,10 +262,6 @@ class MasterService(MultiService):
             await maybeDeferred(port.stopListening)
         elif listening is not None:
             listening.cancel()
-        if self.enroller is not None:
-            await self.enroller.stop()
-        if self._registrations is not None:
-            self._registrations.stop()
         await maybeDeferred(super().stopService)
         if self._doorsteps is not None:
             self._doorsteps.closeAll()
@@ -369,24 +334,15 @@ class MasterService(MultiService):
             self._limits,
             self._locatorsOf,
         )
-        if self._registrations is not None:
-            session.whenJoined().addCallback(self._registrations.joined)
+        self.agents.joining(session)
         return session
 
     def _locatorsOf(self, session: Session) -> list[IResponderLocator]:
         """
         What answers on one session.
         """
-        own: list[IResponderLocator] = [MasterLocator(self.node, self.integrity, session)]
-        if self._registrations is not None:
-            registrations = SessionRegistrations(self._registrations, session)
-            own.append(RegistrationsLocator(registrations))
-        # One who knows no agents would refuse all that workers have.
-        if self.assignments is not None and self._registers:
-            own.append(AssignmentsLocator(self.assignments, session))
-        asker = partial(workerAsker, session, self._administrators)
-        own.append(RequestsLocator(self.requests, asker, session.deadlines))
-        return [*own, *self._locators]
+        files = MasterLocator(self.node, self.integrity, session)
+        return [files, *self.agents.locators(session), *self._locators]
 
     async def _recalculate(self) -> str:
         self._snapshot = await self._scanRunner.run(self._tree.scan(self._snapshot))
