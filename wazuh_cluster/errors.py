@@ -276,6 +276,13 @@ class RequestRefused(ClusterError):
     """
 
 
+class RecordRefused(ClusterError):
+    """
+    A record of an agent that cannot be kept or sent; the text says of which,
+    and why.
+    """
+
+
 class StoreFailed(ClusterError):
     """
     A database cannot be used now: the text says which, and what it says.

@@ -3,6 +3,8 @@ The agents: who is registered, what is known of them, and their groups.
 """
 
 from wazuh_cluster.agents.interfaces import (
+    IAgentBatchSource,
+    IAgentBatchStore,
     IAgentSource,
     IAgentStore,
     IAssignments,
@@ -19,9 +21,12 @@ from wazuh_cluster.agents.model import (
     STATUSES,
     Agent,
     AgentRecord,
+    AgentState,
     AgentStatus,
+    Batch,
     Group,
     Registration,
+    Taken,
     formatId,
 )
 
@@ -35,13 +40,18 @@ __all__ = [
     "STATUSES",
     "Agent",
     "AgentRecord",
+    "AgentState",
     "AgentStatus",
+    "Batch",
     "Group",
+    "IAgentBatchSource",
+    "IAgentBatchStore",
     "IAgentSource",
     "IAgentStore",
     "IAssignments",
     "IRegistrar",
     "IRegistrationTimes",
     "Registration",
+    "Taken",
     "formatId",
 ]

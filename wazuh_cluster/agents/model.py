@@ -5,7 +5,8 @@ collaborator.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from attrs import Factory, field, frozen
 
@@ -74,6 +75,9 @@ class AgentRecord:
     """
     What a node knows of one agent.
 
+    One with neither version nor info nor labels says nothing of them: whoever
+    keeps records keeps what it knew.
+
     @ivar id: the agent's.
     @ivar event: what was heard last: one of L{EVENTS}.
     @ivar heard: when that was, in seconds on the clock of whoever has the
@@ -98,13 +102,64 @@ class AgentRecord:
     labels: tuple[tuple[str, str], ...] = ()
 
 
+class AgentState(NamedTuple):
+    """
+    What decides about an agent's status. A tuple, because there are a hundred
+    thousand of them.
+
+    @ivar id: the agent's.
+    @ivar event: as L{AgentRecord.event}.
+    @ivar heard: as L{AgentRecord.heard}.
+    @ivar node: the node that heard it.
+    """
+
+    id: int
+    event: str
+    heard: float
+    node: str
+
+
+@frozen
+class Batch:
+    """
+    Records of a node's agents as they travel.
+
+    @ivar records: their heads, an array of JSON; see "Agents" in the manual.
+    @ivar details: what belongs to them.
+    @ivar count: how many records that are.
+    @ivar tick: the node's L{uptime<wazuh_cluster.uptime.uptime>} from which the
+        ages in it count back.
+    @ivar token: its source's own.
+    """
+
+    records: bytes
+    details: bytes
+    count: int
+    tick: float
+    token: object = None
+
+
+@frozen
+class Taken:
+    """
+    What became of a batch of records in a store.
+
+    @ivar newer: how many were at least as new as what was there.
+    @ivar incomplete: agents whose details are said to be as before, and of
+        which the store does not have these; nothing of them was taken.
+    """
+
+    newer: int
+    incomplete: Sequence[int] = ()
+
+
 @frozen
 class AgentStatus:
     """
     An agent as the fleet's tables show it.
 
     @ivar status: one of L{STATUSES}.
-    @ivar lastKeepAlive: seconds since the epoch on the master's clock; C{None}
+    @ivar lastKeepAlive: seconds since the epoch on the master's wall clock; C{None}
         for an agent that was never heard.
     @ivar node: the node that heard it last; C{""} for none.
     @ivar groups: in the order of their priority.
