@@ -28,8 +28,12 @@ from twisted.logger import (
 )
 from twisted.python import usage
 
+from wazuh_cluster.agents.local import LocalAgents
+from wazuh_cluster.agents.localtables import localDatabase
+from wazuh_cluster.agents.store import SqliteAgentStore, fleetDatabase
 from wazuh_cluster.config import Config, loadConfig
 from wazuh_cluster.daemon import NodeService, portProblem
+from wazuh_cluster.defaults import threadRunners
 from wazuh_cluster.errors import BadInput, HomeError
 from wazuh_cluster.home import Home, addWorkingFolders, checkHome, checkHomeId, chooseOwner
 from wazuh_cluster.homelock import HomeLock
@@ -168,6 +172,8 @@ def _node(home: Home, config: Config, settings: Settings, key: ClusterKey) -> IS
         followInto=[os.fsencode(folder) for folder in settings.followedFolders],
     )
     name = NodeName(config.nodeName)
+    makeRunner = threadRunners(reactor)
+    agents = LocalAgents(localDatabase(home.localAgentsDatabase), makeRunner("local-agents"))
     if config.role == MASTER:
         from wazuh_cluster.master import MasterService
         from wazuh_cluster.master.service import INTERVAL as MASTER_INTERVAL
@@ -179,6 +185,9 @@ def _node(home: Home, config: Config, settings: Settings, key: ClusterKey) -> IS
             _serverEndpoint(reactor, config),
             tree,
             cluster=config.clusterName,
+            store=SqliteAgentStore(fleetDatabase(home.agentsDatabase), makeRunner("agents")),
+            agents=agents,
+            disconnectionTime=config.disconnectionTime,
             limits=settings.limits,
             integrityInterval=settings.interval or MASTER_INTERVAL,
         )
@@ -194,6 +203,7 @@ def _node(home: Home, config: Config, settings: Settings, key: ClusterKey) -> IS
         HostnameEndpoint(reactor, config.masters[0], config.port),
         tree,
         masterAddress=f"{config.masters[0]}, port {config.port}",
+        agents=agents,
         cluster=config.clusterName,
         limits=settings.limits,
         integrityInterval=settings.interval or WORKER_INTERVAL,

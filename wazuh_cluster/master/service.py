@@ -15,23 +15,28 @@ from twisted.protocols.amp import Command, IResponderLocator
 from twisted.python.failure import Failure
 
 from wazuh_cluster import __version__
+from wazuh_cluster.agents.fleet import DISCONNECTION_TIME, Fleet
+from wazuh_cluster.agents.interfaces import IAgentSource, IAgentStore, IAssignments, IRegistrar
 from wazuh_cluster.defaults import stateOf, threadRunners, trustOf
 from wazuh_cluster.errors import LinkClosed
 from wazuh_cluster.home import homeId
 from wazuh_cluster.integrity import Snapshot
 from wazuh_cluster.interfaces import IClusterTrust, IRunner, IState, ITree
-from wazuh_cluster.journal import KEEP_ALIVE, LOCAL_INTEGRITY, MAIN, Journal
+from wazuh_cluster.journal import AGENT_INFO_SYNC, KEEP_ALIVE, LOCAL_INTEGRITY, MAIN, Journal
+from wazuh_cluster.master.agentinfo import MasterAgentInfo, OwnAgents
 from wazuh_cluster.master.doorstep import DoorstepFactory
 from wazuh_cluster.master.generations import Generations
 from wazuh_cluster.master.integrity import MasterIntegrity
 from wazuh_cluster.master.listener import SessionFactory
-from wazuh_cluster.master.locator import MasterLocator
+from wazuh_cluster.master.locator import AgentInfoLocator, MasterLocator
 from wazuh_cluster.master.node import MasterNode
 from wazuh_cluster.master.session import Session
 from wazuh_cluster.model import MASTER, Identity, NodeName, NodeStatus
 from wazuh_cluster.periodic import Periodic
 from wazuh_cluster.protocol import Limits
+from wazuh_cluster.steadyclock import SteadyClock
 from wazuh_cluster.trust import ClusterKey
+from wazuh_cluster.uptime import uptime as systemUptime
 
 #: Seconds between two scans.
 INTERVAL = 8.0
@@ -50,6 +55,9 @@ class MasterService(MultiService):
 
     @ivar fileIntegrity: the thread File integrity.
     @ivar checkKeepAlives: the thread Check keep-alives.
+    @ivar agentInfo: the decisions about agents' records; C{None} for a master
+        that keeps none.
+    @ivar fleet: all agents with their statuses; likewise.
     """
 
     def __init__(
@@ -62,12 +70,19 @@ class MasterService(MultiService):
         *,
         cluster: str = "wazuh",
         state: IState | None = None,
+        store: IAgentStore | None = None,
+        registrar: IRegistrar | None = None,
+        assignments: IAssignments | None = None,
+        agents: IAgentSource | None = None,
         runner: Callable[[str], IRunner] | None = None,
         locators: Sequence[IResponderLocator] = (),
         limits: Limits | None = None,
         wallClock: Callable[[], float] = time.time,
+        uptime: Callable[[], float] = systemUptime,
         wazuhVersion: str = "",
         integrityInterval: float = INTERVAL,
+        agentInfoInterval: float = 10.0,
+        disconnectionTime: float = DISCONNECTION_TIME,
         checkInterval: float = 60.0,
         silence: float = 120.0,
     ) -> None:
@@ -75,11 +90,20 @@ class MasterService(MultiService):
         @param trust: the cluster key, or a trust of one's own.
         @param state: where to keep the home's id and the generation's number;
             by default below the tree.
+        @param store: the records of the fleet's agents; they are kept only
+            where there is a C{registrar} too.
+        @param registrar: who is registered.
+        @param assignments: the groups, and who is in them.
+        @param agents: the records of the agents that report to this master
+            itself.
         @param runner: makes the runner of a name; threads by default.
         @param locators: responders of commands of one's own; they answer
             workers that joined.
+        @param uptime: the monotonic clock, see L{wazuh_cluster.uptime}.
         @param wazuhVersion: the manager's version, for tables.
         @param integrityInterval: seconds between two scans.
+        @param disconnectionTime: after how many seconds without a word an agent
+            counts as disconnected.
         @param checkInterval: seconds between two looks for silent workers.
         @param silence: how long a worker may send no keep-alive, in seconds.
         """
@@ -92,6 +116,8 @@ class MasterService(MultiService):
         self._locators = tuple(locators)
         self._limits = limits or Limits()
         self._wallClock = wallClock
+        self._uptime = uptime
+        self._steady = SteadyClock(wallClock, uptime)
         self._silence = silence
         self._wazuhVersion = wazuhVersion
         self._trust = trustOf(trust, Identity(cluster, MASTER, name))
@@ -124,6 +150,20 @@ class MasterService(MultiService):
             Journal(KEEP_ALIVE),
             now=False,
         )
+        self.agentInfo: MasterAgentInfo | None = None
+        self.fleet: Fleet | None = None
+        self._agentPorts = [each for each in (store, agents) if each is not None]
+        if store is not None and registrar is not None:
+            self.agentInfo = MasterAgentInfo(store, registrar, reactor, self._steady, uptime, name)
+            self.fleet = Fleet(registrar, store, assignments, self._steady, disconnectionTime)
+            if agents is not None:
+                Periodic(
+                    "Agent info",
+                    agentInfoInterval,
+                    OwnAgents(self.agentInfo, agents, uptime).run,
+                    reactor,
+                    Journal(AGENT_INFO_SYNC),
+                ).setServiceParent(self)
         self.fileIntegrity.setServiceParent(self)
         self.checkKeepAlives.setServiceParent(self)
 
@@ -192,6 +232,8 @@ class MasterService(MultiService):
         if self._listening is None:
             self._listen()
         super().startService()
+        if self.agentInfo is not None:
+            Deferred.fromCoroutine(self.agentInfo.start()).addErrback(self._bug)
         identity = self._trust.identity
         self._log.info(
             "Starting: {cluster}, {name}, wazuh_cluster {version}.",
@@ -213,7 +255,7 @@ class MasterService(MultiService):
         self._factory.closeAll()
         for session in self._factory.sessions:
             await session.peer.whenClosed()
-        for runner in (self._scanRunner, *self._packRunners):
+        for runner in (self._scanRunner, *self._packRunners, *self._agentPorts):
             runner.stop()
 
     def stopService(self) -> Deferred[None]:
@@ -252,10 +294,12 @@ class MasterService(MultiService):
     def _makeNode(self) -> MasterNode:
         # Not before the privileges are shed: the files are the daemon's.
         home = homeId(self._state)
+        self._steady.begin(self._state)
         node = MasterNode(
             self._trust,
             self._reactor,
             self._wallClock,
+            self._uptime,
             home,
             f"wazuh_cluster {__version__}",
             self._wazuhVersion,
@@ -283,7 +327,13 @@ class MasterService(MultiService):
         """
         What answers on one session.
         """
-        return [MasterLocator(self.node, self.integrity, session), *self._locators]
+        locators: list[IResponderLocator] = [MasterLocator(self.node, self.integrity, session)]
+        if self.agentInfo is not None:
+            locators.append(AgentInfoLocator(self.agentInfo, session))
+        return [*locators, *self._locators]
+
+    def _bug(self, failure: Failure) -> None:
+        self._log.failure("The store of agents' records failed: this is a bug.", failure)
 
     async def _recalculate(self) -> str:
         self._snapshot = await self._scanRunner.run(self._tree.scan(self._snapshot))

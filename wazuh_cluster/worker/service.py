@@ -19,11 +19,12 @@ from twisted.protocols.amp import Command, IResponderLocator
 from twisted.python.failure import Failure
 
 from wazuh_cluster import __version__
+from wazuh_cluster.agents.interfaces import IAgentSource
 from wazuh_cluster.defaults import stateOf, threadRunners, trustOf
 from wazuh_cluster.errors import IdentityMismatch, LinkClosed, VersionTooOld
 from wazuh_cluster.home import Home, homeId
 from wazuh_cluster.interfaces import IClusterTrust, IRunner, IState, ITree, IWorkerObserver
-from wazuh_cluster.journal import INTEGRITY_SYNC, KEEP_ALIVE, MAIN, Journal
+from wazuh_cluster.journal import AGENT_INFO_SYNC, INTEGRITY_SYNC, KEEP_ALIVE, MAIN, Journal
 from wazuh_cluster.model import MASTER, WORKER, Identity, MasterInfo, NodeName
 from wazuh_cluster.periodic import Periodic
 from wazuh_cluster.protocol import (
@@ -35,6 +36,8 @@ from wazuh_cluster.protocol import (
     Transfers,
 )
 from wazuh_cluster.trust import ClusterKey
+from wazuh_cluster.uptime import uptime as systemUptime
+from wazuh_cluster.worker.agentinfo import AgentInfoThread, KeysObserver
 from wazuh_cluster.worker.complaints import Complaints
 from wazuh_cluster.worker.integrity import IntegrityThread
 from wazuh_cluster.worker.keepalive import KeepAliveThread
@@ -62,6 +65,8 @@ class WorkerService(Service):
     @ivar master: what the link's master said of itself; C{None} while there is
         no link.
     @ivar integrity: the thread Integrity, whether or not it runs.
+    @ivar agentInfo: the thread Agent info, likewise; C{None} for a worker to
+        which no agents report.
     @ivar threads: the running threads, by name.
     """
 
@@ -74,6 +79,7 @@ class WorkerService(Service):
         tree: ITree,
         *,
         masterAddress: str = "",
+        agents: IAgentSource | None = None,
         observer: IWorkerObserver | None = None,
         cluster: str = "wazuh",
         state: IState | None = None,
@@ -81,23 +87,27 @@ class WorkerService(Service):
         locators: Sequence[IResponderLocator] = (),
         limits: Limits | None = None,
         wallClock: Callable[[], float] = time.time,
+        uptime: Callable[[], float] = systemUptime,
         random: Callable[[int], bytes] = os.urandom,
         jitter: Callable[[], float] = lambda: uniform(0.0, 0.5),
         wazuhVersion: str = "",
         keepAliveInterval: float = 60.0,
         integrityInterval: float = INTERVAL,
+        agentInfoInterval: float = 10.0,
         wazuhStarts: Callable[[], Iterable[float]] | None = None,
     ) -> None:
         """
         @param trust: the cluster key, or a trust of one's own.
         @param endpoint: where the master is.
         @param masterAddress: where that is, for people.
+        @param agents: the records of the agents that report to this worker.
         @param observer: is told of joins, syncs and losses.
         @param state: where to keep what outlives the process; by default below
             the tree.
         @param runner: makes the runner of a name; threads by default.
         @param locators: responders of commands of one's own; they answer the
             master.
+        @param uptime: the monotonic clock, see L{wazuh_cluster.uptime}.
         @param wazuhStarts: when wazuh-analysisd was started, as
             L{wazuh_cluster.home.Home.analysisdStarts}; by default from the
             pid files below the tree.
@@ -111,16 +121,24 @@ class WorkerService(Service):
         self._locators = tuple(locators)
         self._limits = limits or Limits()
         self._wallClock = wallClock
+        self._uptime = uptime
         self._wazuhVersion = wazuhVersion
         self._keepAliveInterval = keepAliveInterval
         self._integrityInterval = integrityInterval
+        self._agentInfoInterval = agentInfoInterval
         self._trust = trustOf(trust, Identity(cluster, WORKER, name))
         self._nonce = random(16)
         self._log = Journal(MAIN)
         self._complaints = Complaints(reactor, self._log, masterAddress)
-        self._observers = Observers([observer] if observer is not None else [])
         makeRunner = threadRunners(reactor) if runner is None else runner
         self._runner = makeRunner("integrity")
+        self._agents = agents
+        self.agentInfo: AgentInfoThread | None = None
+        observers = [observer] if observer is not None else []
+        if agents is not None:
+            self.agentInfo = AgentInfoThread(agents, tree, self._runner, reactor, uptime)
+            observers.append(KeysObserver(self.agentInfo.keysChanged))
+        self._observers = Observers(observers)
         self.master: MasterInfo | None = None
         self.integrity = IntegrityThread(
             tree,
@@ -177,6 +195,8 @@ class WorkerService(Service):
         self._link.stop()
         await ended
         self._runner.stop()
+        if self._agents is not None:
+            self._agents.stop()
 
     def whenJoined(self) -> Deferred[MasterInfo]:
         """
@@ -244,7 +264,7 @@ class WorkerService(Service):
             nonce=self._nonce,
             software=f"wazuh_cluster {__version__}",
             wazuh=self._wazuhVersion,
-            tick=int(self._reactor.seconds() * 1e6),
+            tick=int(self._uptime() * 1e6),
         )
         if answer["name"] != certified.name:
             raise IdentityMismatch(
@@ -279,10 +299,14 @@ class WorkerService(Service):
             software=master.software,
         )
         keepAlive = KeepAliveThread(
-            peer, self._reactor, self._wallClock, self._limits.answerTimeout / 2
+            peer,
+            self._reactor,
+            self._wallClock,
+            self._uptime,
+            self._limits.answerTimeout / 2,
         )
         self.integrity.joined(peer, self._transfers[peer], master, self._changed)
-        for thread in (
+        threads = [
             Periodic(
                 "Keep alive",
                 self._keepAliveInterval,
@@ -298,7 +322,19 @@ class WorkerService(Service):
                 Journal(INTEGRITY_SYNC),
                 hungAfter=HUNG_AFTER,
             ),
-        ):
+        ]
+        if self.agentInfo is not None:
+            thread = Periodic(
+                "Agent info",
+                self._agentInfoInterval,
+                self.agentInfo.run,
+                self._reactor,
+                Journal(AGENT_INFO_SYNC),
+                hungAfter=HUNG_AFTER,
+            )
+            self.agentInfo.joined(peer, thread.poke)
+            threads.append(thread)
+        for thread in threads:
             thread.setServiceParent(self._threads)
         self._observers.joined(master)
         waiters, self._joinWaiters = self._joinWaiters, []
@@ -318,6 +354,8 @@ class WorkerService(Service):
 
     async def _endThreads(self) -> None:
         self.integrity.left()
+        if self.agentInfo is not None:
+            self.agentInfo.left()
         for thread in list(self._threads):
             await maybeDeferred(thread.disownServiceParent)
 
