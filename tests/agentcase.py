@@ -14,8 +14,11 @@ from wazuh_cluster.agents import (
     NEVER_CONNECTED,
     Agent,
     AgentRecord,
+    AgentState,
     AgentStatus,
+    FleetCounts,
     FleetFilter,
+    FleetPage,
     IAgentStore,
     IFleet,
     IRegistrar,
@@ -128,6 +131,12 @@ class Store:
     def records(self, ids: Collection[int]) -> Deferred[Mapping[int, AgentRecord]]:
         return succeed({each: self.kept[each] for each in ids if each in self.kept})
 
+    def states(self, first: int, last: int) -> Deferred[Sequence[AgentState]]:
+        return succeed([])
+
+    def stop(self) -> None:
+        pass
+
 
 @implementer(IFleet)
 class Fleet:
@@ -142,14 +151,14 @@ class Fleet:
         self.rows = list(rows)
         self.asked = 0
 
-    async def page(self, after: int, most: int, wanted: FleetFilter) -> Sequence[AgentStatus]:
+    async def page(self, after: int, most: int, wanted: FleetFilter) -> FleetPage:
         self.asked += 1
         found = [row for row in self.rows if row.id > after and isWanted(row, wanted)]
-        return found[:most]
+        return FleetPage(found[:most], found[most - 1].id if len(found) > most else None)
 
-    async def counts(self) -> Mapping[str, int]:
+    async def counts(self) -> FleetCounts:
         statuses = [row.status for row in self.rows]
-        return {status: statuses.count(status) for status in statuses}
+        return FleetCounts({status: statuses.count(status) for status in statuses})
 
 
 def isWanted(row: AgentStatus, wanted: FleetFilter) -> bool:

@@ -54,7 +54,12 @@ class Fleetful:
         self.fleet = Fleet([never(n) for n in range(1, 10)] if rows is None else rows)
         groups = MasterAssignments(self.registrar, self.assignments, lambda: None, clock)
         administration = Administration(
-            self.registrar, self.store, groups, MemoryState(), ImmediateRunner(), lambda: None
+            self.registrar,
+            self.store.remove,
+            groups,
+            MemoryState(),
+            ImmediateRunner(),
+            lambda: None,
         )
         self.requests: Requests = MasterAnswers(
             self.fleet, groups, administration, lambda: NOW + clock.seconds()

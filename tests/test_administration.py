@@ -44,7 +44,7 @@ class AdministrationTests(SynchronousTestCase):
         """
         groups = MasterAssignments(self.registrar, self.assignments, lambda: None, Clock())
         return Administration(
-            self.registrar, self.store, groups, self.state, ImmediateRunner(), self.changed
+            self.registrar, self.store.remove, groups, self.state, ImmediateRunner(), self.changed
         )
 
     def changed(self) -> None:

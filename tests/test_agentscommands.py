@@ -159,7 +159,7 @@ class ShowTests(CommandsCase):
         self.start()
         rows = self.show()[1:]
         self.assertEqual([f"{n:03}" for n in range(1, 1001)], [row.split()[0] for row in rows])
-        self.assertEqual(6, self.master.fleet.asked)
+        self.assertEqual(5, self.master.fleet.asked)
 
     def test_filters(self) -> None:
         """

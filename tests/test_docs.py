@@ -18,10 +18,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.manual import FILES, FOLDER
 from wazuh_cluster import model
-from wazuh_cluster.agents import statusjson
+from wazuh_cluster.agents import EVENTS, MAX_AGENT_ID, STATUSES, statusjson
 from wazuh_cluster.agents.assignments import FRESH_ENOUGH
+from wazuh_cluster.agents.fleet import DISCONNECTION_TIME
 from wazuh_cluster.agents.groupnames import MAX_GROUP_NAME, MAX_GROUPS
 from wazuh_cluster.agents.offers import MOST_OFFERS
+from wazuh_cluster.agents.records import MAX_AGE, MAX_CODE, MAX_DETAILS, MAX_DIGEST, MAX_VERSION
+from wazuh_cluster.agents.sending import BATCH_SIZE, FLIGHT
 from wazuh_cluster.authsettings import AuthSettings
 from wazuh_cluster.clusterblock import DEFAULT_BIND, DEFAULT_CLUSTER, DEFAULT_NODE, DEFAULT_PORT
 from wazuh_cluster.control import commands as control
@@ -30,6 +33,7 @@ from wazuh_cluster.control.endpoints import MODE, NAME
 from wazuh_cluster.enrollment.attempts import PATIENCE, SAVE_PATIENCE
 from wazuh_cluster.enrollment.visitors import MOST as MOST_VISITORS
 from wazuh_cluster.enrollment.visitors import REQUEST_TIME
+from wazuh_cluster.globalblock import DEFAULT_DISCONNECTION_TIME
 from wazuh_cluster.integrity import (
     DIGEST_SIZES,
     WAZUH_ITEMS,
@@ -41,10 +45,12 @@ from wazuh_cluster.integrity import (
 from wazuh_cluster.integrity.holds import MANY, isMishap
 from wazuh_cluster.integrity.pack import Sent
 from wazuh_cluster.logline import MAX_LINE
+from wazuh_cluster.master.agentinfo import PATIENCE as STORE_PATIENCE
 from wazuh_cluster.master.registrations import ABANDON_AFTER, HIGHEST_BELIEVED
 from wazuh_cluster.master.requests import PAGE
 from wazuh_cluster.master.service import INTERVAL as MASTER_INTERVAL
 from wazuh_cluster.master.service import MasterService
+from wazuh_cluster.master.ticks import LATEST, WINDOW
 from wazuh_cluster.model import Identity
 from wazuh_cluster.protocol import BODY_SIZE, CHUNK_SIZE, NEWEST_VERSION, OLDEST_VERSION, Limits
 from wazuh_cluster.protocol.arguments import MAX_NUMBER
@@ -54,6 +60,7 @@ from wazuh_cluster.settings import Settings, readSettings
 from wazuh_cluster.testing.trust import testTrust
 from wazuh_cluster.trust import authority, identityToURI, sniff, tls
 from wazuh_cluster.trust.names import MAX_URI
+from wazuh_cluster.worker.agentinfo import PATIENCE as SYNC_PATIENCE
 from wazuh_cluster.worker.complaints import REMIND_AFTER
 from wazuh_cluster.worker.fetch import PACK_BYTES, PACK_FILES
 from wazuh_cluster.worker.service import FIRST_DELAY, LONGEST_DELAY, WorkerService
@@ -243,6 +250,34 @@ class NumbersTests(SynchronousTestCase):
             "within five seconds",
         )
         self.assertEqual(5.0, FRESH_ENOUGH)
+
+    def test_records(self) -> None:
+        """
+        What is said of agents' records.
+        """
+        self.assertEqual(BATCH_SIZE, BODY_SIZE)
+        self.assertSaid(
+            "protocol.rst",
+            f"every {default(WorkerService, 'agentInfoInterval'):g} s, and at once after it joined",
+            f"may have {FLIGHT} of them unanswered",
+            f"at most {BATCH_SIZE:,} octets together",
+            f"* - ``id`` - 1 to {MAX_AGENT_ID}",
+            f"* - ``age`` - 0 to {MAX_AGE}",
+            f"* - ``code`` - 0 to {MAX_CODE}",
+            f"* - ``digest`` - 0 to {MAX_DIGEST}",
+            f"in ASCII of at most {MAX_DETAILS:,} octets",
+            f"a text of at most {MAX_VERSION} characters",
+            f"in the last {WINDOW / 60:g} to {2 * WINDOW / 60:g} minutes",
+            f"grew by more than {LATEST:g} s",
+            f"``STORE_FAILED``, after {STORE_PATIENCE:g} s at the latest",
+            f"if there is no answer for {SYNC_PATIENCE:g} s",
+            f"or was heard {DISCONNECTION_TIME:g} s ago",
+        )
+        self.assertEqual({"never_connected", *EVENTS}, set(STATUSES))
+        self.assertEqual(DISCONNECTION_TIME, DEFAULT_DISCONNECTION_TIME)
+        self.assertSaid(
+            "operators.rst", f"``agents_disconnection_time`` ({DISCONNECTION_TIME / 60:g}m)"
+        )
 
     def test_operators(self) -> None:
         """

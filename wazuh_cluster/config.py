@@ -1,9 +1,8 @@
 """
-From the C{<cluster>} and C{<auth>} blocks of C{ossec.conf} to a checked, frozen
-L{Config}.
+From C{ossec.conf} to a checked, frozen L{Config}.
 
-The blocks are those that Wazuh 4.x reads. Where one stands more than once, each
-element's last value counts.
+The C{<cluster>} and C{<auth>} blocks are those that Wazuh 4.x reads. Where one
+stands more than once, each element's last value counts.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from wazuh_cluster.clusterblock import (
 )
 from wazuh_cluster.configvalues import parseBind
 from wazuh_cluster.errors import ConfigError
+from wazuh_cluster.globalblock import DEFAULT_DISCONNECTION_TIME, disconnectionTime
 from wazuh_cluster.home import Home
 from wazuh_cluster.model import MASTER, WORKER
 
@@ -45,6 +45,8 @@ class Config:
     @ivar masters: addresses of the master, IPv6 without brackets. A worker
         uses the first; never empty for one that is not C{disabled}.
     @ivar hidden: whether Wazuh's alerts leave out where they came from.
+    @ivar disconnectionTime: after how many seconds without a word an agent
+        counts as disconnected.
     @ivar disabled: whether the block says that there is to be no cluster.
     @ivar keyProblem: one line if the key is known to everybody: the node runs,
         and shows this as an error.
@@ -62,6 +64,7 @@ class Config:
     bindAddr: str = DEFAULT_BIND
     masters: tuple[str, ...] = ()
     hidden: bool = False
+    disconnectionTime: float = DEFAULT_DISCONNECTION_TIME
     disabled: bool = False
     keyProblem: str | None = None
     auth: AuthSettings = field(factory=AuthSettings)
@@ -194,6 +197,7 @@ def readConfig(
         bindAddr=parseBind(reader.value("bind_addr", DEFAULT_BIND), reader.place("bind_addr")),
         masters=reader.masters(role == WORKER and not disabled),
         hidden=reader.yesOrNo("hidden"),
+        disconnectionTime=disconnectionTime(text, where),
         disabled=disabled,
         keyProblem=keyProblem,
         auth=AuthSettings() if disabled else auth.settings(),

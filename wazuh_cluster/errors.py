@@ -296,6 +296,13 @@ class RequestRefused(ClusterError):
     """
 
 
+class RecordRefused(ClusterError):
+    """
+    A record of an agent that cannot be kept or sent; the text says of which,
+    and why.
+    """
+
+
 class StoreFailed(ClusterError):
     """
     A database, or files that are one, cannot be used now: the text says which,

@@ -28,7 +28,10 @@ from twisted.logger import (
 )
 from twisted.python import usage
 
-from wazuh_cluster.agents import FileAssignments
+from wazuh_cluster.agents import ClientKeysRegistrar, FileAssignments
+from wazuh_cluster.agents.local import LocalAgents
+from wazuh_cluster.agents.localtables import localDatabase
+from wazuh_cluster.agents.store import SqliteAgentStore, fleetDatabase
 from wazuh_cluster.config import Config, loadConfig
 from wazuh_cluster.control import ControlService
 from wazuh_cluster.daemon import ENROLLMENT_OPTION, NodeService, portProblem
@@ -47,9 +50,10 @@ from wazuh_cluster.settings import Settings, loadSettings
 from wazuh_cluster.state import DirectoryState
 from wazuh_cluster.threads import ThreadRunner
 from wazuh_cluster.trust import KEY_LENGTH, ClusterKey, FileTrust
+from wazuh_cluster.uptime import uptime
 
 if TYPE_CHECKING:
-    from wazuh_cluster.agents import IAssignments, IRegistrar
+    from wazuh_cluster.agents import IAgentSource, IAssignments
     from wazuh_cluster.master import MasterService
     from wazuh_cluster.worker import WorkerService
 
@@ -125,7 +129,10 @@ def makeService(options: Options) -> IService:
         checkHomeId(home)
         if config.role == MASTER:
             _checkPort(config)
-        node = _node(home, config, settings, trust)
+        agents = LocalAgents(
+            localDatabase(home.localAgentsDatabase), ThreadRunner(_theReactor(), "local-agents")
+        )
+        node = _node(home, config, settings, trust, agents)
         listener = _listener(options["enrollment"], home, config, node)
     except BadInput as problem:
         raise SystemExit(str(problem)) from None
@@ -153,7 +160,9 @@ def makeService(options: Options) -> IService:
         listener,
     )
     # After the node: local programs are answered once there is one.
-    ControlService.forHome(reactor, home.path, node.requests).setServiceParent(service)
+    ControlService.forHome(
+        reactor, home.path, node.requests, reports=agents, uptime=uptime
+    ).setServiceParent(service)
     return service
 
 
@@ -215,7 +224,11 @@ def _mayWrite(options: Options) -> Callable[[str], bool] | None:
 
 
 def _node(
-    home: Home, config: Config, settings: Settings, trust: ClusterKey | IClusterTrust
+    home: Home,
+    config: Config,
+    settings: Settings,
+    trust: ClusterKey | IClusterTrust,
+    agents: IAgentSource,
 ) -> MasterService | WorkerService:
     """
     The master or worker that a configuration describes.
@@ -237,19 +250,28 @@ def _node(
         assignments = FileAssignments(
             RealFileSystem(), home.path, ThreadRunner(reactor, "assignments")
         )
-        return MasterService(
+        runner = ThreadRunner(reactor, "agents")
+        store = SqliteAgentStore(fleetDatabase(home.agentsDatabase), runner)
+        registrar = _registrar(home, config, assignments)
+        master = MasterService(
             reactor,
             name,
             trust,
             _serverEndpoint(reactor, config),
             tree,
             cluster=config.clusterName,
-            registrar=_registrar(home, config, assignments),
+            registrar=registrar,
+            store=store,
+            agents=agents,
+            disconnectionTime=config.disconnectionTime,
             assignments=assignments,
             administrators=settings.administrators,
             limits=settings.limits,
             integrityInterval=settings.interval or MASTER_INTERVAL,
         )
+        # The records know how long an agent has been silent.
+        registrar.counsel.times = master.agents.times
+        return master
     from wazuh_cluster.resolver import DaemonResolver
     from wazuh_cluster.worker import WorkerService
     from wazuh_cluster.worker.service import INTERVAL as WORKER_INTERVAL
@@ -262,18 +284,17 @@ def _node(
         HostnameEndpoint(reactor, config.masters[0], config.port),
         tree,
         masterAddress=f"{config.masters[0]}, port {config.port}",
+        agents=agents,
         cluster=config.clusterName,
         limits=settings.limits,
         integrityInterval=settings.interval or WORKER_INTERVAL,
     )
 
 
-def _registrar(home: Home, config: Config, assignments: IAssignments) -> IRegistrar:
+def _registrar(home: Home, config: Config, assignments: IAssignments) -> ClientKeysRegistrar:
     """
     What registers agents on a master.
     """
-    from wazuh_cluster.agents.registrar import ClientKeysRegistrar
-
     reactor, fileSystem = _theReactor(), RealFileSystem()
     return ClientKeysRegistrar(
         home.path,
@@ -284,6 +305,7 @@ def _registrar(home: Home, config: Config, assignments: IAssignments) -> IRegist
         rules=config.auth.force,
         hostName=socket.gethostname(),
         purge=config.auth.purge,
+        silence=config.disconnectionTime,
         assignments=assignments,
     )
 

@@ -13,18 +13,24 @@ nothing outside of it may assume that it is a local file.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
+from wazuh_cluster.agents.heard import HeardBatch
 from wazuh_cluster.agents.model import (
     Agent,
     AgentRecord,
+    AgentState,
     AgentStatus,
+    Batch,
+    FleetCounts,
     FleetFilter,
+    FleetPage,
     Group,
     Registration,
+    Taken,
 )
 
 
@@ -146,8 +152,10 @@ class IRegistrarObserver(Interface):
 class IAgentSource(Interface):
     """
     The records of the agents that report to this node. C{heard} is in seconds
-    of the system's monotonic clock (C{time.monotonic}), which no change of the
-    date moves.
+    of L{uptime<wazuh_cluster.uptime.uptime>}, which no change of the date
+    moves.
+
+    See L{IAgentBatchSource} for a source of very many agents.
     """
 
     def markAll() -> Deferred[None]:
@@ -170,30 +178,88 @@ class IAgentSource(Interface):
     def unknown(ids: Collection[int]) -> Deferred[None]:
         """
         The master does not know these agents. Their records are kept back until
-        they change, or until C{client.keys} does.
+        they change, or until they are L{registered}.
         """
 
-    def subscribe(changed: object) -> None:
+    def registered(ids: Iterable[int]) -> Deferred[None]:
         """
-        Call C{changed()} in the reactor's thread when there is something
-        pending, at most once until L{pending} was asked again.
+        C{client.keys} changed, and these are the agents in it now. What was
+        kept back of them is pending again; others are forgotten.
+        """
+
+    def removed(ids: Collection[int]) -> Deferred[None]:
+        """
+        These agents are registered no more: forget them.
+        """
+
+    def subscribe(changed: Callable[[], None]) -> None:
+        """
+        Call C{changed()} in the reactor's thread when something is pending that
+        is worth telling before the next interval: the first record of an agent,
+        or another event than the last one.
+        """
+
+    def stop() -> None:
+        """
+        Nothing more is asked: let go of what is held. Never waits.
+        """
+
+
+class IAgentBatchSource(IAgentSource):
+    """
+    A source that writes whole batches itself, as they travel.
+    """
+
+    def rewind() -> None:
+        """
+        Begin anew with what is pending now. What becomes pending from here on
+        is not among what L{nextBatch} gives, until it is rewound again.
+        """
+
+    def nextBatch(size: int) -> Deferred[Batch | None]:
+        """
+        The next records, at most C{size} bytes of them, the longest waiting
+        first. Not called again before it fired. Each is given once until the
+        source is rewound.
+
+        @return: C{None} if there are none any more.
+        """
+
+    def batchTaken(
+        batch: Batch, unknown: Collection[int], incomplete: Collection[int]
+    ) -> Deferred[None]:
+        """
+        The master took a batch as it was given. Batches are taken in the order
+        in which they were given; one after a batch that was not taken counts as
+        not taken.
+
+        @param unknown: agents of it that the master does not know, see
+            L{unknown}.
+        @param incomplete: agents of whose details it wants all. They are
+            pending, as changed just now.
         """
 
 
 class IAgentStore(Interface):
     """
     The records of the whole fleet, on the master. C{heard} is in seconds since
-    the epoch by the master's clock.
+    the epoch by the master's
+    L{SteadyClock<wazuh_cluster.steadyclock.SteadyClock>}.
+
+    A C{heard} in the future counts as now: in what comes, and likewise, from
+    the moment at which that is seen, in what is there. So neither a forged time
+    nor a clock that was wrong makes a record stay.
+
+    See L{IAgentBatchStore} for a store of very many agents.
     """
 
     def take(records: Sequence[AgentRecord], now: float) -> Deferred[int]:
         """
-        Keep those that are at least as new as what is there, by C{heard}; a
-        C{heard} in the future counts as now, in what comes and in what is
-        there. When it fires they are committed. Calls that wait are committed
-        together.
+        Keep those that are at least as new as what is there, by C{heard}. Of
+        one without details, what was known of them stays. When it fires they
+        are committed. Calls that wait are committed together.
 
-        @return: how many were newer than what was there.
+        @return: how many were at least as new.
         """
 
     def remove(ids: Collection[int]) -> Deferred[None]:
@@ -204,6 +270,31 @@ class IAgentStore(Interface):
     def records(ids: Collection[int]) -> Deferred[Mapping[int, AgentRecord]]:
         """
         The records of these agents; those without one are left out.
+        """
+
+    def states(first: int, last: int) -> Deferred[Sequence[AgentState]]:
+        """
+        What decides about the statuses of the agents from C{first} to C{last},
+        by id; those without a record are left out.
+        """
+
+    def stop() -> None:
+        """
+        Nothing more is asked: let go of what is held. Never waits.
+        """
+
+
+class IAgentBatchStore(IAgentStore):
+    """
+    A store that takes whole batches, without an object for each record.
+    """
+
+    def takeBatch(node: str, batch: HeardBatch, now: float) -> Deferred[Taken]:
+        """
+        As L{take}. Where details are as before and a digest says which, nothing
+        is taken unless the store has these.
+
+        @param node: who heard it.
         """
 
 
@@ -265,15 +356,16 @@ class IFleet(Interface):
     All registered agents with what is known of them, on the master.
     """
 
-    def page(after: int, most: int, wanted: FleetFilter) -> Awaitable[Sequence[AgentStatus]]:
+    def page(after: int, most: int, wanted: FleetFilter) -> Awaitable[FleetPage]:
         """
-        The next C{most} of the wanted agents by id, of those above C{after};
-        fewer only if there are no more.
+        The next C{most} of the wanted agents by id, of those above C{after}.
+        The work for one page is bounded: where few are wanted there may be
+        fewer, or none, though there are more.
         """
 
-    def counts() -> Awaitable[Mapping[str, int]]:
+    def counts() -> Awaitable[FleetCounts]:
         """
-        How many agents have each status.
+        How many agents there are.
         """
 
 

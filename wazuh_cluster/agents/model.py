@@ -5,7 +5,8 @@ collaborator.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from attrs import Factory, field, frozen
 
@@ -74,6 +75,9 @@ class AgentRecord:
     """
     What a node knows of one agent.
 
+    One with neither version nor info nor labels says nothing of them: whoever
+    keeps records keeps what it knew.
+
     @ivar id: the agent's.
     @ivar event: what was heard last: one of L{EVENTS}.
     @ivar heard: when that was, in seconds on the clock of whoever has the
@@ -98,13 +102,64 @@ class AgentRecord:
     labels: tuple[tuple[str, str], ...] = ()
 
 
+class AgentState(NamedTuple):
+    """
+    What decides about an agent's status. A tuple, because there are a hundred
+    thousand of them.
+
+    @ivar id: the agent's.
+    @ivar event: as L{AgentRecord.event}.
+    @ivar heard: as L{AgentRecord.heard}.
+    @ivar node: the node that heard it.
+    """
+
+    id: int
+    event: str
+    heard: float
+    node: str
+
+
+@frozen
+class Batch:
+    """
+    Records of a node's agents as they travel.
+
+    @ivar records: their heads, an array of JSON; see "Agents" in the manual.
+    @ivar details: what belongs to them.
+    @ivar count: how many records that are.
+    @ivar tick: the node's L{uptime<wazuh_cluster.uptime.uptime>} from which the
+        ages in it count back.
+    @ivar token: its source's own.
+    """
+
+    records: bytes
+    details: bytes
+    count: int
+    tick: float
+    token: object = None
+
+
+@frozen
+class Taken:
+    """
+    What became of a batch of records in a store.
+
+    @ivar newer: how many were at least as new as what was there.
+    @ivar incomplete: agents whose details are said to be as before, and of
+        which the store does not have these; nothing of them was taken.
+    """
+
+    newer: int
+    incomplete: Sequence[int] = ()
+
+
 @frozen
 class AgentStatus:
     """
     An agent as the fleet's tables show it.
 
     @ivar status: one of L{STATUSES}.
-    @ivar lastKeepAlive: seconds since the epoch on the master's clock; C{None}
+    @ivar lastKeepAlive: seconds since the epoch on the master's wall clock; C{None}
         for an agent that was never heard.
     @ivar node: the node that heard it last; C{""} for none.
     @ivar groups: in the order of their priority.
@@ -137,13 +192,42 @@ class Group:
 @frozen
 class FleetFilter:
     """
-    Which agents are wanted.
+    Which agents are wanted. What is empty, or C{None}, lets all pass.
 
-    @ivar statuses: those with one of these; all if there are none.
-    @ivar nodes: those that one of these nodes heard last; likewise.
-    @ivar groups: those that are in one of these; likewise.
+    @ivar statuses: those with one of these.
+    @ivar nodes: those that one of these nodes heard last.
+    @ivar groups: those that are in one of these.
+    @ivar ids: these.
     """
 
     statuses: frozenset[str] = frozenset()
     nodes: frozenset[str] = frozenset()
     groups: frozenset[str] = frozenset()
+    ids: frozenset[int] | None = None
+
+
+@frozen
+class FleetPage:
+    """
+    Some agents of the fleet.
+
+    @ivar agents: by id. There may be fewer than were asked for, and none,
+        though there are more.
+    @ivar after: where the next page begins; C{None} if this is the last.
+    """
+
+    agents: Sequence[AgentStatus]
+    after: int | None
+
+
+@frozen
+class FleetCounts:
+    """
+    How many agents there are.
+
+    @ivar statuses: by status; those of which there are none are left out.
+    @ivar nodes: by node and status; without agents that were never heard.
+    """
+
+    statuses: Mapping[str, int] = Factory(dict)
+    nodes: Mapping[str, Mapping[str, int]] = Factory(dict)

@@ -5,16 +5,19 @@ Removing agents, from everything that the master keeps.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
 from twisted.internet.defer import DeferredLock
 
-from wazuh_cluster.agents.interfaces import IAgentStore, IRegistrar
+from wazuh_cluster.agents.interfaces import IRegistrar
 from wazuh_cluster.agents.model import Agent, formatId
 from wazuh_cluster.errors import ClusterError, StoreFailed
 from wazuh_cluster.interfaces import IRunner, IState
 from wazuh_cluster.journal import MAIN, Journal
 from wazuh_cluster.master.assignments import MasterAssignments
+
+#: Removes what is known of some agents.
+Forget = Callable[[Collection[int]], Awaitable[None]]
 
 _STATE = "removing"
 _SHOWN = 5
@@ -31,18 +34,19 @@ class Administration:
     def __init__(
         self,
         registrar: IRegistrar,
-        store: IAgentStore | None,
+        forget: Forget | None,
         assignments: MasterAssignments | None,
         state: IState,
         runner: IRunner,
         changed: Callable[[], None],
     ) -> None:
         """
+        @param forget: removes what is known of agents.
         @param runner: where the state is kept.
         @param changed: called when the files that workers have must change.
         """
         self._registrar = registrar
-        self._store = store
+        self._forget = forget
         self._assignments = assignments
         self._state = state
         self._runner = runner
@@ -101,8 +105,8 @@ class Administration:
         gone = frozenset(ids) - await self._registrar.known(ids)
         if not gone:
             return
-        if self._store is not None:
-            await self._store.remove(gone)
+        if self._forget is not None:
+            await self._forget(gone)
         if self._assignments is not None:
             await self._assignments.forget(sorted(gone))
         self._changed()

@@ -32,6 +32,7 @@ from wazuh_cluster.journal import (
 )
 from wazuh_cluster.master.roster import Roster
 from wazuh_cluster.master.session import Session
+from wazuh_cluster.master.ticks import KnownTicks
 from wazuh_cluster.model import WORKER, Identity, NodeStatus, WorkerInfo
 from wazuh_cluster.protocol import (
     NEWEST_VERSION,
@@ -58,6 +59,7 @@ class MasterNode:
         trust: IClusterTrust,
         clock: IReactorTime,
         wallClock: Callable[[], float],
+        uptime: Callable[[], float],
         homeId: bytes,
         software: str,
         wazuhVersion: str,
@@ -69,6 +71,7 @@ class MasterNode:
         self.identity: Identity = trust.identity
         self.homeId = homeId
         self.wallClock = wallClock
+        self._ticks = KnownTicks(uptime)
         self.roster = Roster()
         self._clock = clock
         self._software = software
@@ -110,6 +113,7 @@ class MasterNode:
                 reason=str(refusal),
             )
             raise
+        session.ticks = self._ticks.of(info.name, info.nonce)
         if hello["tick"] is not None:
             session.ticks.see(hello["tick"] / 1e6)
         session.log.info(

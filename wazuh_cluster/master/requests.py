@@ -81,31 +81,29 @@ class MasterAnswers:
         )
         for status in wanted.statuses.difference(STATUSES):
             raise RequestRefused(f"{status[:40]!r} is no status: use {', '.join(STATUSES)}")
-        rows = await self._requireFleet().page(fields.number("after", 0), PAGE, wanted)
+        found = await self._requireFleet().page(fields.number("after", 0), PAGE, wanted)
+        rows = found.agents
         page: list[dict[str, Any]] = []
         room = _ROOM
         for row in rows:
-            found = writeStatus(row)
-            size = len(writeBody(found)) + 1
+            agent = writeStatus(row)
+            size = len(writeBody(agent)) + 1
             if size > _ROOM:
-                found = writeStatus(row, brief=True)
-                size = len(writeBody(found)) + 1
+                agent = writeStatus(row, brief=True)
+                size = len(writeBody(agent)) + 1
             if size > room:
                 break
-            page.append(found)
+            page.append(agent)
             room -= size
-        more = len(page) < len(rows) or len(rows) == PAGE
-        return {
-            "now": self._wallClock(),
-            "agents": page,
-            "next": rows[len(page) - 1].id if more else None,
-        }
+        after = found.after if len(page) == len(rows) else rows[len(page) - 1].id
+        return {"now": self._wallClock(), "agents": page, "next": after}
 
     async def agentsCounts(self, fields: Fields) -> dict[str, Any]:
         """
         How many agents have each status.
         """
-        return {"counts": dict(await self._requireFleet().counts())}
+        counts = await self._requireFleet().counts()
+        return {"counts": dict(counts.statuses)}
 
     async def agentsRemove(self, fields: Fields) -> dict[str, Any]:
         """

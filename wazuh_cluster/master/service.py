@@ -17,7 +17,14 @@ from twisted.protocols.amp import Command, IResponderLocator
 from twisted.python.failure import Failure
 
 from wazuh_cluster import __version__
-from wazuh_cluster.agents.interfaces import IAgentStore, IAssignments, IFleet, IRegistrar
+from wazuh_cluster.agents.fleet import DISCONNECTION_TIME
+from wazuh_cluster.agents.interfaces import (
+    IAgentSource,
+    IAgentStore,
+    IAssignments,
+    IFleet,
+    IRegistrar,
+)
 from wazuh_cluster.defaults import stateOf, threadRunners, trustOf
 from wazuh_cluster.enrollment import IEnroller
 from wazuh_cluster.errors import LinkClosed
@@ -37,7 +44,9 @@ from wazuh_cluster.model import MASTER, Identity, NodeName, NodeStatus
 from wazuh_cluster.periodic import Periodic
 from wazuh_cluster.protocol import Limits
 from wazuh_cluster.requests.table import Requests
+from wazuh_cluster.steadyclock import SteadyClock
 from wazuh_cluster.trust import ClusterKey
+from wazuh_cluster.uptime import uptime as systemUptime
 
 #: Seconds between two scans.
 INTERVAL = 8.0
@@ -73,15 +82,19 @@ class MasterService(MultiService):
         locators: Sequence[IResponderLocator] = (),
         registrar: IRegistrar | None = None,
         store: IAgentStore | None = None,
+        agents: IAgentSource | None = None,
         fleet: IFleet | None = None,
         assignments: IAssignments | None = None,
         administrators: Collection[str] = (),
         limits: Limits | None = None,
         wallClock: Callable[[], float] = time.time,
         random: Callable[[int], bytes] = os.urandom,
+        uptime: Callable[[], float] = systemUptime,
         hostName: str | None = None,
         wazuhVersion: str = "",
         integrityInterval: float = INTERVAL,
+        agentInfoInterval: float = 10.0,
+        disconnectionTime: float = DISCONNECTION_TIME,
         checkInterval: float = 60.0,
         silence: float = 120.0,
     ) -> None:
@@ -95,14 +108,21 @@ class MasterService(MultiService):
         @param hostName: the name that no agent may have; by default this
             machine's.
         @param registrar: registers agents; without one, this master does not.
-        @param store: what is known of agents; what is removed goes from it.
-        @param fleet: the two together, for tables.
+        @param store: the records of the fleet's agents; they are kept only
+            where there is a C{registrar} too.
+        @param agents: the records of the agents that report to this master
+            itself.
+        @param fleet: the agents for tables; by default registrar and store
+            together.
         @param assignments: the groups. Without a registrar nobody comes into
             one, for only registered agents do.
         @param administrators: the workers at which agents may be removed and
             groups changed.
+        @param uptime: the monotonic clock, see L{wazuh_cluster.uptime}.
         @param wazuhVersion: the manager's version, for tables.
         @param integrityInterval: seconds between two scans.
+        @param disconnectionTime: after how many seconds without a word an agent
+            counts as disconnected.
         @param checkInterval: seconds between two looks for silent workers.
         @param silence: how long a worker may send no keep-alive, in seconds.
         """
@@ -115,6 +135,8 @@ class MasterService(MultiService):
         self._locators = tuple(locators)
         self._limits = limits or Limits()
         self._wallClock = wallClock
+        self._uptime = uptime
+        self._steady = SteadyClock(wallClock, uptime)
         self._silence = silence
         self._wazuhVersion = wazuhVersion
         self._trust = trustOf(trust, Identity(cluster, MASTER, name))
@@ -154,15 +176,19 @@ class MasterService(MultiService):
             self._state,
             makeRunner,
             self._limits,
-            wallClock,
+            self._steady,
+            uptime,
             random,
             socket.gethostname() if hostName is None else hostName,
             self.fileIntegrity.poke,
             registrar=registrar,
             store=store,
+            source=agents,
             fleet=fleet,
             assignments=assignments,
             administrators=administrators,
+            agentInfoInterval=agentInfoInterval,
+            disconnectionTime=disconnectionTime,
         )
         for service in (self.fileIntegrity, self.checkKeepAlives, self.agents):
             service.setServiceParent(self)
@@ -307,10 +333,12 @@ class MasterService(MultiService):
     def _makeNode(self) -> MasterNode:
         # Not before the privileges are shed: the files are the daemon's.
         home = homeId(self._state)
+        self._steady.begin(self._state)
         node = MasterNode(
             self._trust,
             self._reactor,
             self._wallClock,
+            self._uptime,
             home,
             f"wazuh_cluster {__version__}",
             self._wazuhVersion,

@@ -33,7 +33,8 @@ class Session:
     @ivar status: what the master knows of the worker; C{None} before it
         joined.
     @ivar refusal: why it may not join, if that was said.
-    @ivar ticks: what the worker's monotonic clock is on the master's.
+    @ivar ticks: what the worker's monotonic clock is on the master's; there
+        once it joined.
     @ivar deadlines: by which its commands are answered.
     """
 
@@ -55,7 +56,7 @@ class Session:
         self.identity: Identity | None = None
         self.status: NodeStatus | None = None
         self.refusal: Refused | None = None
-        self.ticks = Ticks(clock)
+        self.ticks: Ticks
         self._greeted = False
         self.log = Journal(MAIN)
         self.deadlines = Deadlines(clock, limits.answerTimeout / 2, limits.openResponders, self.log)

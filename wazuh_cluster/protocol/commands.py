@@ -287,16 +287,26 @@ class SyncAgentInfo(FromWorker):
     """
     What changed of the agents that report to me.
 
-    Sent by: worker, one at a time. C{records} is a batch: a UTF-8 JSON array of
-    objects, one for each agent; see "Agents" in the manual. C{tick} is the
-    worker's monotonic clock at the moment of sending, as in L{KeepAlive}; the
-    age of each record counts back from it. The answer comes when the batch is
-    committed: C{taken} counts the records of known agents, C{unknown} is a JSON
-    array of the ids that the master does not know.
+    Sent by: worker. C{records} is a batch: a UTF-8 JSON array of objects, one
+    for each agent; C{details} is what is known of them besides; see "Agents" in
+    the manual. C{tick} is the worker's
+    monotonic clock when the ages in it were written, as in L{KeepAlive}: they
+    count back from it. The answer comes when the batch is committed: C{taken}
+    counts the records that were taken, C{unknown} is a JSON array of the ids
+    that the master does not know, C{incomplete} one of those of which it wants
+    all that is known.
     """
 
-    arguments = [(b"tick", Whole()), (b"records", Octets(2, BODY_SIZE))]
-    response = [(b"taken", Whole()), (b"unknown", Octets(2, BODY_SIZE))]
+    arguments = [
+        (b"tick", Whole()),
+        (b"records", Octets(2, BODY_SIZE)),
+        (b"details", Octets(0, BODY_SIZE, optional=True)),
+    ]
+    response = [
+        (b"taken", Whole()),
+        (b"unknown", Octets(2, BODY_SIZE)),
+        (b"incomplete", Octets(2, BODY_SIZE, optional=True)),
+    ]
     errors = {errors.StoreFailed: b"STORE_FAILED"}
 
 

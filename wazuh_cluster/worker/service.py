@@ -19,13 +19,21 @@ from twisted.protocols.amp import Command, IResponderLocator
 from twisted.python.failure import Failure
 
 from wazuh_cluster import __version__
+from wazuh_cluster.agents.interfaces import IAgentSource
 from wazuh_cluster.defaults import stateOf, threadRunners, trustOf
 from wazuh_cluster.enrollment import UndoList
 from wazuh_cluster.errors import IdentityMismatch, LinkClosed, VersionTooOld
 from wazuh_cluster.home import Home, homeId
 from wazuh_cluster.integrity import itemsDigest, itemsText
 from wazuh_cluster.interfaces import IClusterTrust, IRunner, IState, ITree, IWorkerObserver
-from wazuh_cluster.journal import ENROLLMENT, INTEGRITY_SYNC, KEEP_ALIVE, MAIN, Journal
+from wazuh_cluster.journal import (
+    AGENT_INFO_SYNC,
+    ENROLLMENT,
+    INTEGRITY_SYNC,
+    KEEP_ALIVE,
+    MAIN,
+    Journal,
+)
 from wazuh_cluster.model import MASTER, WORKER, Identity, MasterInfo, NodeName
 from wazuh_cluster.periodic import Periodic
 from wazuh_cluster.protocol import (
@@ -39,7 +47,9 @@ from wazuh_cluster.protocol import (
 from wazuh_cluster.protocol.deadlines import Deadlines
 from wazuh_cluster.requests import Asker, Asking, Requests, RequestsLocator
 from wazuh_cluster.trust import ClusterKey
+from wazuh_cluster.uptime import uptime as systemUptime
 from wazuh_cluster.worker.agentids import HighestAgentId
+from wazuh_cluster.worker.agentinfo import AgentInfoThread, KeysObserver
 from wazuh_cluster.worker.complaints import Complaints
 from wazuh_cluster.worker.integrity import IntegrityThread
 from wazuh_cluster.worker.keepalive import KeepAliveThread
@@ -75,6 +85,8 @@ class WorkerService(Service):
     @ivar master: what the link's master said of itself; C{None} while there is
         no link.
     @ivar integrity: the thread Integrity, whether or not it runs.
+    @ivar agentInfo: the thread Agent info, likewise; C{None} for a worker to
+        which no agents report.
     @ivar enroller: enrolls agents by asking the master; for an
         L{EnrollmentService<wazuh_cluster.enrollment.EnrollmentService>}.
     @ivar threads: the running threads, by name.
@@ -90,6 +102,7 @@ class WorkerService(Service):
         tree: ITree,
         *,
         masterAddress: str = "",
+        agents: IAgentSource | None = None,
         observer: IWorkerObserver | None = None,
         cluster: str = "wazuh",
         state: IState | None = None,
@@ -97,23 +110,27 @@ class WorkerService(Service):
         locators: Sequence[IResponderLocator] = (),
         limits: Limits | None = None,
         wallClock: Callable[[], float] = time.time,
+        uptime: Callable[[], float] = systemUptime,
         random: Callable[[int], bytes] = os.urandom,
         jitter: Callable[[], float] = lambda: uniform(0.0, 0.5),
         wazuhVersion: str = "",
         keepAliveInterval: float = 60.0,
         integrityInterval: float = INTERVAL,
+        agentInfoInterval: float = 10.0,
         wazuhStarts: Callable[[], Iterable[float]] | None = None,
     ) -> None:
         """
         @param trust: the cluster key, or a trust of one's own.
         @param endpoint: where the master is.
         @param masterAddress: where that is, for people.
+        @param agents: the records of the agents that report to this worker.
         @param observer: is told of joins, syncs and losses.
         @param state: where to keep what outlives the process; by default below
             the tree.
         @param runner: makes the runner of a name; threads by default.
         @param locators: responders of commands of one's own; they answer the
             master.
+        @param uptime: the monotonic clock, see L{wazuh_cluster.uptime}.
         @param wazuhStarts: when wazuh-analysisd was started, as
             L{wazuh_cluster.home.Home.analysisdStarts}; by default from the
             pid files below the tree.
@@ -128,9 +145,11 @@ class WorkerService(Service):
         self._locators = tuple(locators)
         self._limits = limits or Limits()
         self._wallClock = wallClock
+        self._uptime = uptime
         self._wazuhVersion = wazuhVersion
         self._keepAliveInterval = keepAliveInterval
         self._integrityInterval = integrityInterval
+        self._agentInfoInterval = agentInfoInterval
         self._trust = trustOf(trust, Identity(cluster, WORKER, name))
         self._nonce = random(16)
         self._log = Journal(MAIN)
@@ -138,7 +157,15 @@ class WorkerService(Service):
         makeRunner = threadRunners(reactor) if runner is None else runner
         self._runner = makeRunner("integrity")
         self._agentIds = HighestAgentId(tree, self._state, self._runner)
-        self._observers = Observers([self._agentIds, *([] if observer is None else [observer])])
+        observers: list[IWorkerObserver] = [self._agentIds]
+        self._agents = agents
+        self.agentInfo: AgentInfoThread | None = None
+        if agents is not None:
+            self.agentInfo = AgentInfoThread(agents, tree, self._runner, reactor, uptime)
+            observers.append(KeysObserver(self.agentInfo.keysChanged))
+        if observer is not None:
+            observers.append(observer)
+        self._observers = Observers(observers)
         self._registrationRunner = makeRunner("registrations")
         self.enroller = LinkEnroller(
             UndoList(self._state, self._registrationRunner),
@@ -209,6 +236,8 @@ class WorkerService(Service):
         await ended
         self._runner.stop()
         self._registrationRunner.stop()
+        if self._agents is not None:
+            self._agents.stop()
 
     def whenJoined(self) -> Deferred[MasterInfo]:
         """
@@ -282,7 +311,7 @@ class WorkerService(Service):
             software=f"wazuh_cluster {__version__}",
             wazuh=self._wazuhVersion,
             agentId=await self._agentIds.get(),
-            tick=int(self._reactor.seconds() * 1e6),
+            tick=int(self._uptime() * 1e6),
             items=itemsDigest(self._tree.items),
             itemsText=itemsText(self._tree.items),
         )
@@ -319,11 +348,15 @@ class WorkerService(Service):
             software=master.software,
         )
         keepAlive = KeepAliveThread(
-            peer, self._reactor, self._wallClock, self._limits.answerTimeout / 2
+            peer,
+            self._reactor,
+            self._wallClock,
+            self._uptime,
+            self._limits.answerTimeout / 2,
         )
         self.enroller.linkUp(peer)
         self.integrity.joined(peer, self._transfers[peer], master, self._changed)
-        for thread in (
+        threads = [
             Periodic(
                 "Keep alive",
                 self._keepAliveInterval,
@@ -340,7 +373,19 @@ class WorkerService(Service):
                 hungAfter=HUNG_AFTER,
             ),
             Periodic(UNDO, UNDO_INTERVAL, self.enroller.undo, self._reactor, Journal(ENROLLMENT)),
-        ):
+        ]
+        if self.agentInfo is not None:
+            thread = Periodic(
+                "Agent info",
+                self._agentInfoInterval,
+                self.agentInfo.run,
+                self._reactor,
+                Journal(AGENT_INFO_SYNC),
+                hungAfter=HUNG_AFTER,
+            )
+            self.agentInfo.joined(peer, thread.poke)
+            threads.append(thread)
+        for thread in threads:
             thread.setServiceParent(self._threads)
         self._observers.joined(master)
         waiters, self._joinWaiters = self._joinWaiters, []
@@ -361,6 +406,8 @@ class WorkerService(Service):
 
     async def _endThreads(self) -> None:
         self.integrity.left()
+        if self.agentInfo is not None:
+            self.agentInfo.left()
         for thread in list(self._threads):
             await maybeDeferred(thread.disownServiceParent)
 
