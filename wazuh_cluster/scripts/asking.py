@@ -79,8 +79,19 @@ def ask(home: Home, use: Use) -> int:
     """
     results: list[int] = []
     failures: list[Exception] = []
+    interrupted: list[None] = []
 
     async def main(reactor: Any) -> None:
+        # Until it has ended, only a signal stops the reactor; what fails then
+        # fails because of that.
+        trigger = reactor.addSystemEventTrigger("before", "shutdown", interrupted.append, None)
+        try:
+            await work(reactor)
+        finally:
+            if not interrupted:
+                reactor.removeSystemEventTrigger(trigger)
+
+    async def work(reactor: Any) -> None:
         try:
             client = await connect(reactor, home.path)
             try:
@@ -93,10 +104,10 @@ def ask(home: Home, use: Use) -> int:
     # It always ends so; what came of it we know.
     with suppress(SystemExit):
         react(main)
+    if interrupted:
+        raise KeyboardInterrupt
     for failure in failures:
         raise failure
-    if not results:
-        raise KeyboardInterrupt
     return results[0]
 
 
