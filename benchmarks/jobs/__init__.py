@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from benchmarks.harness import Bench
-from benchmarks.jobs import firstsync, joined, nothingtodo
+from benchmarks.jobs import agentinfo, firstsync, joined, nothingtodo
 from benchmarks.report import Section
 
 JOBS: Mapping[str, Callable[[Bench], Section]] = {
@@ -16,4 +16,6 @@ JOBS: Mapping[str, Callable[[Bench], Section]] = {
     "small": firstsync.small,
     "large": firstsync.large,
     "nothing": nothingtodo.run,
+    "agents": agentinfo.run,
+    "fleet": agentinfo.fleet,
 }

@@ -57,6 +57,8 @@ class MasterService(MultiService):
     @ivar checkKeepAlives: the thread Check keep-alives.
     @ivar agentInfo: the decisions about agents' records; C{None} for a master
         that keeps none.
+    @ivar agents: the records of the agents that report to this master itself;
+        C{None} if none do.
     @ivar fleet: all agents with their statuses; likewise.
     """
 
@@ -150,6 +152,7 @@ class MasterService(MultiService):
             Journal(KEEP_ALIVE),
             now=False,
         )
+        self.agents = agents
         self.agentInfo: MasterAgentInfo | None = None
         self.fleet: Fleet | None = None
         self._agentPorts = [each for each in (store, agents) if each is not None]

@@ -65,8 +65,9 @@ class WorkerService(Service):
     @ivar master: what the link's master said of itself; C{None} while there is
         no link.
     @ivar integrity: the thread Integrity, whether or not it runs.
-    @ivar agentInfo: the thread Agent info, likewise; C{None} for a worker to
-        which no agents report.
+    @ivar agents: the records of the agents that report to this worker; C{None}
+        if none do.
+    @ivar agentInfo: the thread Agent info, likewise.
     @ivar threads: the running threads, by name.
     """
 
@@ -132,7 +133,7 @@ class WorkerService(Service):
         self._complaints = Complaints(reactor, self._log, masterAddress)
         makeRunner = threadRunners(reactor) if runner is None else runner
         self._runner = makeRunner("integrity")
-        self._agents = agents
+        self.agents = agents
         self.agentInfo: AgentInfoThread | None = None
         observers = [observer] if observer is not None else []
         if agents is not None:
@@ -195,8 +196,8 @@ class WorkerService(Service):
         self._link.stop()
         await ended
         self._runner.stop()
-        if self._agents is not None:
-            self._agents.stop()
+        if self.agents is not None:
+            self.agents.stop()
 
     def whenJoined(self) -> Deferred[MasterInfo]:
         """
