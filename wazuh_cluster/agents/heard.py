@@ -193,9 +193,9 @@ def _cut(text: str, sizes: Sequence[Any]) -> list[str | None]:
         raise ProtocolViolation("a record's size is not a number")
     if not text and sizes.count(None) == len(sizes):
         return [None] * len(sizes)
-    ends = list(accumulate(sizes if None not in sizes else [size or 0 for size in sizes]))
-    least = min((size for size in sizes if size is not None), default=0)
-    if not ends or ends[-1] != len(text) or least < 2:
+    known = sizes if None not in sizes else [size for size in sizes if size is not None]
+    ends = list(accumulate(sizes if known is sizes else [size or 0 for size in sizes]))
+    if not known or ends[-1] != len(text) or min(known) < 2:
         raise ProtocolViolation("the sizes of details are not those of what came")
     return [
         None if size is None else text[start:end]
