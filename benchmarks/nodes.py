@@ -20,7 +20,7 @@ from attrs import define, field, frozen
 
 import benchmarks
 from benchmarks.probe import HOME, ROLE, nodeEnvironment
-from benchmarks.processes import Memory, memoryOf, processorTimeOf
+from benchmarks.processes import Memory, forgetPeak, memoryOf, processorTimeOf
 from wazuh_cluster.scripts.main import main as wazuhCluster
 
 ADDRESS = "127.0.0.1"
@@ -187,6 +187,12 @@ class TwistdProcess:
         """
         return memoryOf(self.pid)
 
+    def forgetPeak(self) -> None:
+        """
+        Let the peak of its memory begin anew.
+        """
+        forgetPeak(self.pid)
+
     def processorTime(self) -> float:
         """
         Seconds of a core that it has used.
@@ -248,8 +254,26 @@ def checkedWorker(home: str) -> TwistdProcess:
     """
     A worker that also checks on demand.
     """
-    application = os.path.join(_APPLICATIONS, "checked.py")
-    return TwistdProcess(os.path.join(home, "benchmark"), [f"--python={application}"], {HOME: home})
+    return _application("checked", home)
+
+
+def keepingMaster(home: str) -> TwistdProcess:
+    """
+    A master that keeps agents' records.
+    """
+    return _application("keeping", home)
+
+
+def reportingWorker(home: str) -> TwistdProcess:
+    """
+    A worker that tells of its agents, and of keep-alives on demand.
+    """
+    return _application("reporting", home)
+
+
+def _application(name: str, home: str) -> TwistdProcess:
+    path = os.path.join(_APPLICATIONS, f"{name}.py")
+    return TwistdProcess(os.path.join(home, "benchmark"), [f"--python={path}"], {HOME: home})
 
 
 def bareTwistd(folder: str, role: str) -> TwistdProcess:

@@ -25,7 +25,7 @@ def run(bench: Bench) -> Section:
     """
     count = bench.sizes.registrations
     section = Section(f"{count:,} registrations at once, at the registrar; {bench.runs} runs")
-    found: dict[int, list[dict[str, float]]] = {0: [], bench.sizes.agents: []}
+    found: dict[int, list[dict[str, float]]] = {0: [], bench.sizes.registered: []}
 
     def work(there: int) -> None:
         found[there].append(_register(bench, there, count))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, chain, compress
+from operator import itemgetter
 from typing import Any, NoReturn
 
 from attrs import define, field
@@ -143,27 +144,18 @@ def decodeBatch(records: bytes, details: bytes, sent: float) -> tuple[HeardBatch
         raise ProtocolViolation(f"a batch of records is not JSON: {str(error)[:100]}") from None
     if type(heads) is not list or not {dict}.issuperset(map(type, heads)):
         raise ProtocolViolation("a batch of records is not an array of objects")
-    sizes = [head.get("size") for head in heads]
-    if not _OPTIONAL.issuperset(map(type, sizes)):
-        raise ProtocolViolation("a record's size is not a number")
-    known = [size for size in sizes if size is not None]
-    if sum(known) != len(text) or (known and min(known) < 2):
-        raise ProtocolViolation("the sizes of details are not those of what came")
-    parts: list[str | None] = [None] * len(heads)
-    if text:
-        ends = list(accumulate(size or 0 for size in sizes))
-        parts = [
-            None if size is None else text[end - size : end]
-            for size, end in zip(sizes, ends, strict=True)
-        ]
-    batch = _columns(heads, parts, sent)
-    if batch is not None:
-        return batch, []
-    judged = [whyNotRecord(head) for head in heads]
-    sound = [why is None for why in judged]
-    batch = _columns(list(compress(heads, sound)), list(compress(parts, sound)), sent)
-    assert batch is not None, "what is sound one by one is sound together"
-    return batch, [why for why in judged if why is not None]
+    *columns, sizes = _columns(heads)
+    parts = _cut(text, sizes)
+    refused: list[str] = []
+    if heads and not _areSound(*columns):
+        judged = [whyNotRecord(head) for head in heads]
+        refused = [why for why in judged if why is not None]
+        sound = [why is None for why in judged]
+        columns = [list(compress(column, sound)) for column in columns]
+        parts = list(compress(parts, sound))
+    ids, events, ages, codes, digests = columns
+    heard = [sent - age / 1000 for age in ages]
+    return HeardBatch(ids, events, heard, codes, digests, parts), refused
 
 
 def _noConstant(name: str) -> NoReturn:
@@ -173,21 +165,58 @@ def _noConstant(name: str) -> NoReturn:
 _decoder = json.JSONDecoder(parse_constant=_noConstant)
 
 
-def _columns(heads: Sequence[Any], details: list[str | None], sent: float) -> HeardBatch | None:
+def _columns(heads: Sequence[dict[str, Any]]) -> list[list[Any]]:
     """
-    Heads of records as columns; C{None} if one of them is not one. Several
-    times faster than L{whyNotRecord} for each.
+    The values of heads, each a column.
     """
-    if not heads:
-        return HeardBatch()
+    # As our own nodes write them: all with details, or all without.
+    for names, read in ((_NAMES, _WHOLE), (_NAMES[:-1], _SHORT)):
+        if heads and set(map(len, heads)) == {len(names)}:
+            try:
+                columns = [list(column) for column in zip(*map(read, heads), strict=True)]
+            except KeyError:
+                break
+            return columns if len(columns) == len(_NAMES) else [*columns, [None] * len(heads)]
+    return [[head.get(name, 0 if name == "code" else None) for head in heads] for name in _NAMES]
+
+
+_NAMES = ("id", "event", "age", "code", "digest", "size")
+_WHOLE = itemgetter(*_NAMES)
+_SHORT = itemgetter(*_NAMES[:-1])
+
+
+def _cut(text: str, sizes: Sequence[Any]) -> list[str | None]:
+    """
+    Details of these sizes; C{None} where there is none.
+    """
+    if not _OPTIONAL.issuperset(map(type, sizes)):
+        raise ProtocolViolation("a record's size is not a number")
+    if not text and sizes.count(None) == len(sizes):
+        return [None] * len(sizes)
+    known = sizes if None not in sizes else [size for size in sizes if size is not None]
+    ends = list(accumulate(sizes if known is sizes else [size or 0 for size in sizes]))
+    if not known or ends[-1] != len(text) or min(known) < 2:
+        raise ProtocolViolation("the sizes of details are not those of what came")
+    return [
+        None if size is None else text[start:end]
+        for size, start, end in zip(sizes, [0, *ends], ends, strict=False)
+    ]
+
+
+def _areSound(
+    ids: Sequence[Any],
+    events: Sequence[Any],
+    ages: Sequence[Any],
+    codes: Sequence[Any],
+    digests: Sequence[Any],
+) -> bool:
+    """
+    Whether these columns are those of heads: several times faster than
+    L{whyNotRecord} for each of them.
+    """
+    known = digests if None not in digests else [each for each in digests if each is not None]
     try:
-        ids = [head["id"] for head in heads]
-        events = [head["event"] for head in heads]
-        ages = [head["age"] for head in heads]
-        codes = [head.get("code", 0) for head in heads]
-        digests = [head.get("digest") for head in heads]
-        known = digests if None not in digests else [each for each in digests if each is not None]
-        sound = (
+        return (
             {int}.issuperset(map(type, chain(ids, ages, codes, known)))
             and min(ids) >= 1
             and max(ids) <= MAX_AGENT_ID
@@ -199,9 +228,6 @@ def _columns(heads: Sequence[Any], details: list[str | None], sent: float) -> He
             and min(known, default=0) >= 0
             and max(known, default=0) <= MAX_DIGEST
         )
-    except (KeyError, TypeError):
-        return None
-    if not sound:
-        return None
-    heard = [sent - age / 1000 for age in ages]
-    return HeardBatch(ids, events, heard, codes, digests, details)
+    except TypeError:
+        # An event that is an array.
+        return False

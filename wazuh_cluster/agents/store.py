@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
-from itertools import repeat
 
 from attrs import evolve, frozen
 from twisted.internet.defer import Deferred
@@ -193,22 +192,19 @@ class SqliteAgentStore:
         if None in batch.details:
             batch, incomplete = self._complete(connection, batch)
             yield
-        newer = 0
-        if len(batch):
-            heard = [min(each, item.now) for each in batch.heard]
-            newer = _TAKE.change(
-                connection,
-                [
-                    batch.ids,
-                    [_NUMBERS[event] for event in batch.events],
-                    heard,
-                    list(repeat(node, len(heard))),
-                    batch.codes,
-                    batch.digests,
-                ],
-            )
-            yield
-            ids = [
+        if not len(batch):
+            return Taken(0, incomplete)
+        heard = batch.heard
+        if max(heard) > item.now:
+            heard = [min(each, item.now) for each in heard]
+        events = list(map(_NUMBERS.__getitem__, batch.events))
+        nodes = [node] * len(heard)
+        newer = _TAKE.change(
+            connection, [batch.ids, events, heard, nodes, batch.codes, batch.digests]
+        )
+        yield
+        if any(batch.details):
+            ids: list[int | None] = [
                 None if details is None else agent
                 for agent, details in zip(batch.ids, batch.details, strict=True)
             ]

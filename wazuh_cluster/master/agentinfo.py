@@ -100,10 +100,9 @@ class MasterAgentInfo:
         name = session.identity.name
         # By the arrival, whatever the batch has to wait for.
         sent = self._clock.seconds() - (self._uptime() - session.ticks.see(tick / 1e6))
-        log = session.log.forTask(AGENT_INFO_SYNC)
         await self._turn.acquire()
         try:
-            return await self._take(name, sent, records, details, log)
+            return await self._take(name, sent, records, details, session.log)
         except (StoreFailed, ProtocolViolation):
             raise
         except ClusterError as error:
@@ -151,7 +150,6 @@ class MasterAgentInfo:
                 await self._store.remove(work.removed)
         finally:
             self._working.remove(work)
-        log.debug("Updated {records} records.", records=len(batch))
         return Answer(len(batch) - len(taken.incomplete), unknown, taken.incomplete)
 
     async def _within(self, taking: Deferred[Taken]) -> Taken:
@@ -175,7 +173,7 @@ class MasterAgentInfo:
 
     def _complain(self, node: str, refused: Sequence[str], log: Journal) -> None:
         if self._refusals.allow(node) is not None:
-            log.warn(
+            log.forTask(AGENT_INFO_SYNC).warn(
                 "{count} records of agents cannot be used; the first: {why}.",
                 count=len(refused),
                 why=refused[0],

@@ -129,4 +129,4 @@ class AgentInfoLocator(CommandLocator):
 
 
 def _array(ids: Sequence[int]) -> bytes:
-    return json.dumps(list(ids), separators=(",", ":")).encode("ascii")
+    return json.dumps(list(ids), separators=(",", ":")).encode("ascii") if ids else b"[]"

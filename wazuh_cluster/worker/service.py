@@ -85,8 +85,9 @@ class WorkerService(Service):
     @ivar master: what the link's master said of itself; C{None} while there is
         no link.
     @ivar integrity: the thread Integrity, whether or not it runs.
-    @ivar agentInfo: the thread Agent info, likewise; C{None} for a worker to
-        which no agents report.
+    @ivar agents: the records of the agents that report to this worker; C{None}
+        if none do.
+    @ivar agentInfo: the thread Agent info, likewise.
     @ivar enroller: enrolls agents by asking the master; for an
         L{EnrollmentService<wazuh_cluster.enrollment.EnrollmentService>}.
     @ivar threads: the running threads, by name.
@@ -158,7 +159,7 @@ class WorkerService(Service):
         self._runner = makeRunner("integrity")
         self._agentIds = HighestAgentId(tree, self._state, self._runner)
         observers: list[IWorkerObserver] = [self._agentIds]
-        self._agents = agents
+        self.agents = agents
         self.agentInfo: AgentInfoThread | None = None
         if agents is not None:
             self.agentInfo = AgentInfoThread(agents, tree, self._runner, reactor, uptime)
@@ -236,8 +237,8 @@ class WorkerService(Service):
         await ended
         self._runner.stop()
         self._registrationRunner.stop()
-        if self._agents is not None:
-            self._agents.stop()
+        if self.agents is not None:
+            self.agents.stop()
 
     def whenJoined(self) -> Deferred[MasterInfo]:
         """
