@@ -21,7 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import wazuh_cluster
 from tests.test_demo_nodes import FakeProcess
 from wazuh_cluster.demo.command import DemoOptions, demonstrate
-from wazuh_cluster.demo.nodes import IProcess
+from wazuh_cluster.demo.nodes import IProcess, Node
 from wazuh_cluster.demo.pace import Pace
 from wazuh_cluster.demo.show import Screen
 from wazuh_cluster.errors import BadInput
@@ -132,10 +132,10 @@ class FailureTests(SynchronousTestCase):
         @param launched: is called with each process that was started.
         """
 
-        def launch(home: Home, output: str) -> IProcess:
+        def launch(node: Node) -> IProcess:
             process = FakeProcess()
             self.processes.append(process)
-            launched(home, process)
+            launched(node.home, process)
             return process
 
         return demonstrate(parse("--size", "1"), self.screen, self.errors, self.pace, launch)
@@ -241,7 +241,7 @@ class FailureTests(SynchronousTestCase):
             self.screen,
             self.errors,
             self.pace,
-            lambda home, output: self.fail("started"),
+            lambda node: self.fail("started"),
         )
         self.assertIn("--ruleset", str(error))
         self.assertEqual("", self.out.getvalue())
