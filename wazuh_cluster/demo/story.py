@@ -12,7 +12,9 @@ from attrs import frozen
 
 from wazuh_cluster.demo.agents import makeAgents
 from wazuh_cluster.demo.arrivals import Arrivals, Expected, allOf, partSize
+from wazuh_cluster.demo.doors import Doors
 from wazuh_cluster.demo.edits import contentOf, planEdit
+from wazuh_cluster.demo.fleet import FleetStory
 from wazuh_cluster.demo.homes import ADDRESS, copyInto, fill, freePorts, makeNodeHome
 from wazuh_cluster.demo.largelist import writeLargeList
 from wazuh_cluster.demo.nodes import DemoFailed, Launch, Node
@@ -70,6 +72,7 @@ class Story:
         choice: Choice,
         screen: Screen,
         pace: Pace,
+        doors: Doors,
         launch: Launch,
     ) -> None:
         """
@@ -79,6 +82,7 @@ class Story:
         self._choice = choice
         self._screen = screen
         self._pace = pace
+        self._doors = doors
         names = ["hub", *(f"siem-{each + 1}" for each in range(choice.workers))]
         roles = [MASTER, *[WORKER] * choice.workers]
         self.nodes = [
@@ -112,6 +116,7 @@ class Story:
         self._firstSync()
         self._edit()
         self._cut()
+        FleetStory(self.nodes, self._screen, self._pace, self._watcher, self._doors).tell()
         self._compare()
 
     def _prepare(self) -> None:
