@@ -26,6 +26,10 @@ class Sizes:
 
     @ivar small: the many small files.
     @ivar large: the few large ones.
+    @ivar agents: of how many agents there are records.
+    @ivar fleet: the same, of as many as memory is measured for.
+    @ivar registered: of very many registered agents, how many there are.
+    @ivar registrations: how many come at once.
     @ivar patience: how long anything may take, in seconds.
     @ivar pause: what is waited before each measurement, in seconds.
     @ivar fresh: what is waited after files were made, in seconds: a scan does
@@ -34,12 +38,25 @@ class Sizes:
 
     small: TreeSpec = field(factory=lambda: TreeSpec(10_000, 1024, 8192))
     large: TreeSpec = field(factory=lambda: TreeSpec(20, 25 * _MIB, 25 * _MIB))
+    agents: tuple[int, ...] = (50_000, 100_000)
+    fleet: int = 450_000
+    registered: int = 100_000
+    registrations: int = 2000
     patience: float = 180.0
     pause: float = 0.5
     fresh: float = 2.2
 
 
-QUICK = Sizes(TreeSpec(1000, 1024, 8192), TreeSpec(4, 5 * _MIB, 5 * _MIB), 60.0, 0.2)
+QUICK = Sizes(
+    TreeSpec(1000, 1024, 8192),
+    TreeSpec(4, 5 * _MIB, 5 * _MIB),
+    agents=(10_000,),
+    fleet=20_000,
+    registered=10_000,
+    registrations=500,
+    patience=60.0,
+    pause=0.2,
+)
 
 
 @define

@@ -20,7 +20,7 @@ from attrs import define, field, frozen
 
 import benchmarks
 from benchmarks.probe import HOME, ROLE, nodeEnvironment
-from benchmarks.processes import Memory, memoryOf, processorTimeOf
+from benchmarks.processes import Memory, forgetPeak, memoryOf, processorTimeOf
 from wazuh_cluster.scripts.main import main as wazuhCluster
 
 ADDRESS = "127.0.0.1"
@@ -29,7 +29,8 @@ ADDRESS = "127.0.0.1"
 _POLL = 0.01
 _GRACE = 5.0
 
-_CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(benchmarks.__file__)))
+#: Where the packages are.
+CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(benchmarks.__file__)))
 _TWISTD = "from twisted.scripts.twistd import run; run()"
 _APPLICATIONS = os.path.join(os.path.dirname(os.path.abspath(benchmarks.__file__)), "applications")
 
@@ -135,7 +136,7 @@ class TwistdProcess:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
-                env=nodeEnvironment({**os.environ, **self.environment}, _CHECKOUT, self.eventsPath),
+                env=nodeEnvironment({**os.environ, **self.environment}, CHECKOUT, self.eventsPath),
                 start_new_session=True,
             )
         return self
@@ -185,6 +186,12 @@ class TwistdProcess:
         Its memory now.
         """
         return memoryOf(self.pid)
+
+    def forgetPeak(self) -> None:
+        """
+        Let the peak of its memory begin anew.
+        """
+        forgetPeak(self.pid)
 
     def processorTime(self) -> float:
         """
@@ -247,8 +254,26 @@ def checkedWorker(home: str) -> TwistdProcess:
     """
     A worker that also checks on demand.
     """
-    application = os.path.join(_APPLICATIONS, "checked.py")
-    return TwistdProcess(os.path.join(home, "benchmark"), [f"--python={application}"], {HOME: home})
+    return _application("checked", home)
+
+
+def keepingMaster(home: str) -> TwistdProcess:
+    """
+    A master that keeps agents' records.
+    """
+    return _application("keeping", home)
+
+
+def reportingWorker(home: str) -> TwistdProcess:
+    """
+    A worker that tells of its agents, and of keep-alives on demand.
+    """
+    return _application("reporting", home)
+
+
+def _application(name: str, home: str) -> TwistdProcess:
+    path = os.path.join(_APPLICATIONS, f"{name}.py")
+    return TwistdProcess(os.path.join(home, "benchmark"), [f"--python={path}"], {HOME: home})
 
 
 def bareTwistd(folder: str, role: str) -> TwistdProcess:

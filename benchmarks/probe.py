@@ -14,11 +14,14 @@ from collections.abc import Mapping
 from typing import IO, Any
 
 from twisted.application.service import IService, Service
+from twisted.internet.defer import Deferred
 from twisted.logger import ILogObserver, LogEvent, Logger, formatEvent
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from wazuh_cluster.agents import ACTIVE, AgentRecord
 from wazuh_cluster.model import RunRecord
+from wazuh_cluster.uptime import uptime
 from wazuh_cluster.worker import WorkerService
 
 #: Names of environment variables.
@@ -28,6 +31,9 @@ ROLE = "WAZUH_CLUSTER_BENCHMARK_ROLE"
 
 #: What makes a checked worker look at its integrity now.
 CHECK_NOW = signal.SIGUSR2
+
+#: How many keep-alives are told at once.
+KEEP_ALIVES = 10_000
 
 
 @implementer(ILogObserver)
@@ -96,6 +102,44 @@ class Checks(Service):
 
     def _failed(self, failure: Failure) -> None:
         self._log.failure("The check did not end", failure)
+
+
+class KeepAlives(Service):
+    """
+    Lets a worker hear keep-alives of its first agents whenever the process gets
+    L{CHECK_NOW}, and logs how long it took to tell the master.
+    """
+
+    def __init__(self, reactor: Any, worker: WorkerService) -> None:
+        self._reactor = reactor
+        self._worker = worker
+        self._log = Logger()
+
+    def startService(self) -> None:
+        """
+        Listen to the signal.
+        """
+        super().startService()
+        signal.signal(CHECK_NOW, lambda *_: self._reactor.callFromThread(self._hear))
+
+    def _hear(self) -> None:
+        Deferred.fromCoroutine(self._tell()).addErrback(
+            lambda failure: self._log.failure("Nothing was told", failure)
+        )
+
+    async def _tell(self) -> None:
+        source: Any = self._worker.agents
+        thread = self._worker.threads["Agent info"]
+        heard = uptime()
+        await source.report(
+            AgentRecord(agent, ACTIVE, heard) for agent in range(1, KEEP_ALIVES + 1)
+        )
+        record = await thread.runNow()
+        self._log.info(
+            "Told in {seconds:.6f}s: {result}",
+            seconds=record.duration,
+            result=record.failure or record.result,
+        )
 
 
 def workerOf(service: IService) -> WorkerService:

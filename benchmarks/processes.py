@@ -37,6 +37,14 @@ def memoryOf(pid: int) -> Memory:
     return Memory(status["VmRSS"], status["VmHWM"], proportional)
 
 
+def forgetPeak(pid: int) -> None:
+    """
+    Let the peak of a process's memory begin anew with what it is now.
+    """
+    with open(f"/proc/{pid}/clear_refs", "wb") as file:
+        file.write(b"5")
+
+
 def processorTimeOf(pid: int) -> float:
     """
     Seconds of a core that the threads of a process have used so far.

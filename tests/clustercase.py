@@ -90,6 +90,7 @@ class ClusterCase(SynchronousTestCase):
             state=keywords.pop("state", None) or MemoryState(),
             runner=self.runner,
             wallClock=self.wallClock,
+            uptime=self.clock.seconds,
             **keywords,
         )
         service.startService()
@@ -111,6 +112,7 @@ class ClusterCase(SynchronousTestCase):
             state=keywords.pop("state", None) or MemoryState(),
             runner=self.runner,
             wallClock=keywords.pop("wallClock", None) or self.wallClock,
+            uptime=keywords.pop("uptime", None) or self.clock.seconds,
             jitter=lambda: 0.0,
             observer=keywords.pop("observer", None) or Story(),
             **keywords,

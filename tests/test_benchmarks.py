@@ -330,8 +330,10 @@ class CommandTests(SynchronousTestCase):
         """
         Jobs give tables, between real processes; without rsync too.
         """
-        jobs = ["small", "nothing"]
-        sizes = Sizes(TreeSpec(20, 100, 200, 5), TreeSpec(2, 9, 9), 40.0, 0.0, 0.0)
+        jobs = ["small", "nothing", "agents"]
+        sizes = Sizes(
+            TreeSpec(20, 100, 200, 5), TreeSpec(2, 9, 9), (300,), 300, 40.0, pause=0.0, fresh=0.0
+        )
         folder = os.path.abspath(self.mktemp())
         os.makedirs(folder)
         said: list[str] = []
@@ -342,7 +344,23 @@ class CommandTests(SynchronousTestCase):
         self.assertGreater(small["in place"]["median"], small["joined"]["median"])
         self.assertGreater(small["worker peak"]["median"], 10)
         self.assertIn("check", found["nothing"]["rows"])
+        agents = found["agents"]["rows"]
+        self.assertGreater(agents["300 rate"]["median"], 0)
+        self.assertIn("of SQLite alone", agents["300 committed"]["beside"])
         if findRsync() is None:
             self.assertIn(MISSING, said[0])
         else:
             self.assertIn("rsync", small["in place"]["beside"])
+
+    def test_registrations(self) -> None:
+        """
+        So does the one that needs no nodes.
+        """
+        sizes = Sizes(patience=60.0, pause=0.0, agents=30, registrations=20)
+        folder = os.path.abspath(self.mktemp())
+        os.makedirs(folder)
+        result = measure(["registrations"], folder, 1, sizes, None, lambda text: None)
+        rows = json.loads(json.dumps(result.toJSON()))["jobs"]["registrations"]["rows"]
+        for there in (0, 30):
+            self.assertGreater(rows[f"crowd {there}"]["median"], 1)
+            self.assertIn("limit", rows[f"crowd {there}"]["beside"])

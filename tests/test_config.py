@@ -202,6 +202,50 @@ class ReadConfigTests(Reading):
         self.assertIn("everybody on this machine can read the key", config.warnings[0])
 
 
+class GlobalBlockTests(Reading):
+    """
+    What is read of the C{<global>} blocks.
+    """
+
+    def conf(self, *values: str) -> str:
+        """
+        A configuration with this time, once in each of some blocks.
+        """
+        name = "agents_disconnection_time"
+        blocks = [f"<global><{name}>{value}</{name}></global>" for value in values]
+        return f"{conf()}<ossec_config>{''.join(blocks)}</ossec_config>"
+
+    def test_default(self) -> None:
+        """
+        Wazuh's own time, if there is none.
+        """
+        self.assertEqual(900.0, read(conf()).disconnectionTime)
+        self.assertEqual(900.0, read(self.conf()).disconnectionTime)
+
+    def test_units(self) -> None:
+        """
+        As Wazuh writes times; the last one counts.
+        """
+        for text, seconds in (
+            ("900", 900.0),
+            ("20s", 20.0),
+            (" 15m ", 900.0),
+            ("1h", 3600.0),
+            ("1d", 86_400.0),
+            ("1w", 604_800.0),
+        ):
+            self.assertEqual(seconds, read(self.conf("7s", text)).disconnectionTime, text)
+
+    def test_refused(self) -> None:
+        """
+        What is no time is refused, with the line.
+        """
+        for text in ("", "0", "soon", "-5m", "15 m", "15M", "9" * 10):
+            said = self.refuse(self.conf(text))
+            self.assertIn("ossec.conf, line 6, <agents_disconnection_time>", said)
+            self.assertIn("15m", said)
+
+
 class RefusedConfigTests(Reading):
     """
     L{readConfig} refuses with one line: what, where, remedy.

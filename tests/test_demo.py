@@ -21,7 +21,8 @@ from twisted.trial.unittest import SynchronousTestCase
 import wazuh_cluster
 from tests.test_demo_nodes import FakeProcess
 from wazuh_cluster.demo.command import DemoOptions, demonstrate
-from wazuh_cluster.demo.nodes import IProcess
+from wazuh_cluster.demo.doors import Doors
+from wazuh_cluster.demo.nodes import IProcess, Node
 from wazuh_cluster.demo.pace import Pace
 from wazuh_cluster.demo.show import Screen
 from wazuh_cluster.errors import BadInput
@@ -124,6 +125,7 @@ class FailureTests(SynchronousTestCase):
         self.screen = Screen(self.out, live=False)
         clock = Clock()
         self.pace = Pace(clock.seconds, clock.advance)
+        self.doors = Doors(clock)
 
     def demonstrate(self, launched: Callable[[Home, FakeProcess], None]) -> int:
         """
@@ -132,13 +134,14 @@ class FailureTests(SynchronousTestCase):
         @param launched: is called with each process that was started.
         """
 
-        def launch(home: Home, output: str) -> IProcess:
+        def launch(node: Node) -> IProcess:
             process = FakeProcess()
             self.processes.append(process)
-            launched(home, process)
+            launched(node.home, process)
             return process
 
-        return demonstrate(parse("--size", "1"), self.screen, self.errors, self.pace, launch)
+        options = parse("--size", "1")
+        return demonstrate(options, self.screen, self.errors, self.pace, self.doors, launch)
 
     def assertNothingLeft(self) -> None:
         """
@@ -241,7 +244,8 @@ class FailureTests(SynchronousTestCase):
             self.screen,
             self.errors,
             self.pace,
-            lambda home, output: self.fail("started"),
+            self.doors,
+            lambda node: self.fail("started"),
         )
         self.assertIn("--ruleset", str(error))
         self.assertEqual("", self.out.getvalue())
@@ -293,7 +297,8 @@ class WholeTests(SynchronousTestCase):
     def test_whole(self) -> None:
         """
         A demo of one's own ruleset ends with 0, shows equal roots of all nodes,
-        resumes what was cut, and leaves nothing.
+        resumes what was cut, shows on each node what becomes of agents, and
+        leaves nothing.
         """
         rules = self.mktemp()
         os.mkdir(rules)
@@ -305,11 +310,24 @@ class WholeTests(SynchronousTestCase):
         self.assertIn("level 5 of the rule 100001 becomes 12", out)
         for worker in ("siem-1", "siem-2"):
             self.assertTrue(re.search(rf"{worker}  has it after [0-9.]+ s\n", out), out)
+        for node in ("hub   ", "siem-1", "siem-2"):
+            for said in (
+                "has all 5 keys",
+                "shows all 5 active at siem-1",
+                "shows it active at siem-2",
+                "shows desk-2 disconnected, and desk-1 active at siem-2 as before,",
+                "has the group, with its 5 agents,",
+                "has no key, group or status of it",
+            ):
+                self.assertTrue(re.search(rf"^   {node}  {said} after [0-9.]+ s$", out, re.M), out)
+        self.assertIn("same on all nodes: 205 agents.", out)
+        self.assertIn("same on all nodes: 204 agents.", out)
+        self.assertTrue(re.search(r"^   20\d  desk-1  active +siem-2  desks$", out, re.M), out)
         roots = re.findall(
-            r"^   (\S+) +(?:master|worker) +3 +\d+ +\S+ MB  ([0-9a-f]{24})$", out, re.M
+            r"^   (\S+) +(?:master|worker) +(\d+) +\d+ +\S+ MB  ([0-9a-f]{24})$", out, re.M
         )
-        self.assertEqual(["hub", "siem-1", "siem-2"], [name for name, _ in roots], out)
-        self.assertEqual(1, len({root for _, root in roots}), out)
+        self.assertEqual(["hub", "siem-1", "siem-2"], [name for name, *_ in roots], out)
+        self.assertEqual(1, len({(generation, root) for _, generation, root in roots}), out)
         self.assertIn("All roots are equal.", out)
         self.assertIn("were not sent again", out)
         self.assertNotIn("\x1b", out)
@@ -321,10 +339,22 @@ class WholeTests(SynchronousTestCase):
         """
         A Ctrl-C in the middle of a transfer ends the demo and leaves nothing.
         """
-        process = self.start("--workers", "1", "--size", "60")
+        self.interrupt("The master gets a list", "60")
+
+    def test_interruptedAgents(self) -> None:
+        """
+        Likewise while agents enroll.
+        """
+        self.interrupt("Agents enroll", "1")
+
+    def interrupt(self, mark: str, size: str) -> None:
+        """
+        Interrupt a demo when it has printed something.
+        """
+        process = self.start("--workers", "1", "--size", size)
         assert process.stdout is not None
         for line in process.stdout:
-            if "The master gets a list" in line:
+            if mark in line:
                 break
         self.assertEqual(2, len(processesNaming(self.temporary)))
         process.send_signal(signal.SIGINT)
@@ -347,6 +377,8 @@ class WholeTests(SynchronousTestCase):
             self.assertEqual((0, ""), (process.returncode, errors))
             self.assertEqual(2, len(processesNaming(self.temporary)))
             self.assertIn("tail -f", out)
+            self.assertIn("wazuh-cluster agents --home ", out)
+            self.assertIn("There is no other one: take --workers 2 to see it.", out)
         finally:
             subprocess.run(["sh", "-c", command[1]], check=False, timeout=LONGEST)
         self.assertNothingLeft()

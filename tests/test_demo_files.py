@@ -8,11 +8,12 @@ import os
 import re
 from xml.etree import ElementTree
 
+from twisted.internet import reactor
 from twisted.trial.unittest import SynchronousTestCase
 
 from wazuh_cluster.demo.agents import makeAgents
 from wazuh_cluster.demo.edits import planEdit
-from wazuh_cluster.demo.homes import copyInto, fill, freePort, makeNodeHome, requireRoom
+from wazuh_cluster.demo.homes import copyInto, fill, freePorts, makeNodeHome, requireRoom
 from wazuh_cluster.demo.largelist import writeLargeList
 from wazuh_cluster.demo.ownruleset import findRuleset
 from wazuh_cluster.demo.pace import Pace
@@ -307,18 +308,22 @@ class HomesTests(SynchronousTestCase):
         twistd takes a home as it was made, with its interval.
         """
         home = Home(self.mktemp())
-        makeNodeHome(home, MASTER, "hub", freePort(), "5e8f0b6c2d914a7f93b1c7d60a2e48f5", 0.5)
+        (port,) = freePorts(1)
+        makeNodeHome(home, MASTER, "hub", port, "5e8f0b6c2d914a7f93b1c7d60a2e48f5", 0.5)
         options = Options()
         options.parseOptions(["--home", home.path])
         self.patch(reactor, "seconds", reactor.seconds)
         node = makeService(options).getServiceNamed("master")  # type: ignore[attr-defined]
         self.assertEqual(0.5, node.fileIntegrity.interval)
 
-    def test_freePort(self) -> None:
+    def test_freePorts(self) -> None:
         """
-        A free port can be had again and again.
+        Free ports can be had again and again, each time different ones.
         """
-        self.assertTrue(all(1024 <= freePort() <= 65535 for _ in range(20)))
+        for _ in range(20):
+            ports = freePorts(9)
+            self.assertEqual(9, len(set(ports)))
+            self.assertTrue(all(1024 <= port <= 65535 for port in ports))
 
     def test_room(self) -> None:
         """

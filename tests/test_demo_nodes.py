@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 import sys
 import sysconfig
 
-from twisted.internet.task import Clock
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from wazuh_cluster.demo.arrivals import Arrivals, Expected, allOf, partSize
@@ -27,6 +29,7 @@ from wazuh_cluster.demo.pace import SIGNALS, Interrupted, Pace, interruptible
 from wazuh_cluster.demo.show import Screen
 from wazuh_cluster.demo.verdict import Inspector, allEqual, differences
 from wazuh_cluster.demo.watch import PATIENCE, Line, Watcher
+from wazuh_cluster.errors import LinkClosed, RequestRefused
 from wazuh_cluster.home import Home
 from wazuh_cluster.integrity.filesystem import RealFileSystem
 from wazuh_cluster.interfaces import Slices
@@ -167,7 +170,7 @@ class NodeTests(SynchronousTestCase):
         """
         return Node(name, WORKER, Home(self.mktemp()), self.launch)
 
-    def launch(self, home: Home, output: str) -> IProcess:
+    def launch(self, node: Node) -> IProcess:
         """
         Start a fake process.
         """
@@ -200,7 +203,7 @@ class NodeTests(SynchronousTestCase):
         A node that cannot be started is a failure that says why.
         """
 
-        def launch(home: Home, output: str) -> IProcess:
+        def launch(node: Node) -> IProcess:
             raise PermissionError(13, "Permission denied")
 
         node = Node("hub", MASTER, Home(self.mktemp()), launch)
@@ -252,12 +255,17 @@ class NodeTests(SynchronousTestCase):
 
     def test_command(self) -> None:
         """
-        A node is run by the same Python, with its own home and pid file.
+        A node is run by the same Python, with its own home and pid file; agents
+        can enroll there if it has a port for that.
         """
-        command = twistdCommand(self.node.home)
+        command = twistdCommand(self.node)
         self.assertEqual(sys.executable, command[0])
         self.assertIn(f"--home={self.node.home.path}", command)
         self.assertIn(f"--pidfile={self.node.home.pidFile}", command)
+        self.node.enrollmentPort = 11515
+        self.assertEqual(
+            [*command, "--enrollment=tcp:11515:interface=127.0.0.1"], twistdCommand(self.node)
+        )
 
     def test_environment(self) -> None:
         """
@@ -414,9 +422,10 @@ class WatcherTests(SynchronousTestCase):
         A watcher of one fake worker.
         """
         self.process = FakeProcess()
-        self.node = Node("siem-1", WORKER, Home(self.mktemp()), lambda home, output: self.process)
+        self.node = Node("siem-1", WORKER, Home(self.mktemp()), lambda node: self.process)
         self.node.start()
-        self.pace = fakePace()
+        self.clock = Clock()
+        self.pace = Pace(self.clock.seconds, self.clock.advance)
         self.out = io.StringIO()
         self.watcher = Watcher([self.node], Screen(self.out, live=False), self.pace)
 
@@ -451,6 +460,106 @@ class WatcherTests(SynchronousTestCase):
         self.assertRaises(DemoFailed, self.watcher.until, lambda: False, self.node, "?")
         self.assertRaises(DemoFailed, self.watcher.arrivals, [self.line()], lambda line: "")
         self.assertTrue(self.pace.seconds() < 1)
+
+    def test_each(self) -> None:
+        """
+        Each node that has something gets a line with its time, in the order in
+        which they have it.
+        """
+        other = Node("hub", MASTER, Home(self.mktemp()), lambda node: FakeProcess())
+        self.pace.pause(1)
+
+        def has(node: Node) -> bool:
+            return self.pace.seconds() > (3 if node is other else 2)
+
+        self.watcher.each([other, self.node], has, "has it", "has it not", 1.0)
+        found = re.fullmatch(
+            r"   siem-1  has it after 1\.0\d s\n   hub     has it after 2\.0\d s\n",
+            self.out.getvalue(),
+        )
+        self.assertTrue(found, self.out.getvalue())
+
+    def test_eachNever(self) -> None:
+        """
+        A node that never has it is a failure that names it, and none of those
+        that have it.
+        """
+        other = Node("hub", MASTER, Home(self.mktemp()), lambda node: FakeProcess())
+        failed = self.assertRaises(
+            DemoFailed,
+            self.watcher.each,
+            [other, self.node],
+            lambda node: node is other,
+            "has it",
+            "has it not",
+            0.0,
+        )
+        self.assertIs(self.node, failed.node)
+        self.assertEqual(f"siem-1 has it not after {PATIENCE:.0f} s.", str(failed))
+
+    def test_result(self) -> None:
+        """
+        Work goes on while the pace pauses; what it gives is given.
+        """
+
+        async def work() -> str:
+            await deferLater(self.clock, 2.0)
+            return "done"
+
+        self.assertEqual("done", self.watcher.result(work(), self.node))
+        self.assertTrue(2 <= self.pace.seconds() < 2.1)
+
+    def test_resultFails(self) -> None:
+        """
+        What the work fails with is told in one line that names the node; a bug
+        stays what it is.
+        """
+
+        async def work(error: Exception) -> str:
+            await deferLater(self.clock, 2.0)
+            raise error
+
+        failed = self.assertRaises(
+            DemoFailed, self.watcher.result, work(RequestRefused("no such group")), self.node
+        )
+        self.assertIs(self.node, failed.node)
+        self.assertEqual("siem-1: no such group.", str(failed))
+        self.assertRaises(
+            ZeroDivisionError, self.watcher.result, work(ZeroDivisionError()), self.node
+        )
+
+    def test_resultDies(self) -> None:
+        """
+        If the node died, that is told, and not that it does not answer.
+        """
+
+        async def work() -> str:
+            await deferLater(self.clock, 2.0)
+            self.process.status = -9
+            raise LinkClosed("the connection was lost")
+
+        failed = self.assertRaises(DemoFailed, self.watcher.result, work(), self.node)
+        self.assertEqual("siem-1 was ended by the signal 9.", str(failed))
+
+    def test_noResult(self) -> None:
+        """
+        Work that does not end is given up, as it is when somebody interrupts.
+        """
+        given: list[str] = []
+
+        async def work() -> str:
+            try:
+                await Deferred()
+            except CancelledError:
+                given.append("up")
+                raise
+            return "never"
+
+        failed = self.assertRaises(DemoFailed, self.watcher.result, work(), self.node)
+        self.assertEqual(f"siem-1 did not answer after {PATIENCE:.0f} s.", str(failed))
+        self.clock.callLater(1.0, self.pace.interrupt, signal.SIGINT)
+        self.assertRaises(Interrupted, self.watcher.result, work(), self.node)
+        self.assertEqual(["up", "up"], given)
 
     def test_arrivals(self) -> None:
         """

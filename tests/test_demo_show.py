@@ -91,6 +91,17 @@ class ScreenTests(SynchronousTestCase):
         screen.say("next")
         self.assertEqual("a done\nnext\n", out.getvalue())
 
+    def test_steps(self) -> None:
+        """
+        The titles of steps are numbered.
+        """
+        out = io.StringIO()
+        screen = Screen(out, live=False)
+        screen.step("One")
+        screen.say("   seen")
+        screen.step("Another")
+        self.assertEqual("\n1. One\n   seen\n\n2. Another\n", out.getvalue())
+
     def test_live(self) -> None:
         """
         On a terminal the lines are printed over those before, and once they

@@ -18,7 +18,22 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.manual import FILES, FOLDER
 from wazuh_cluster import model
+from wazuh_cluster.agents import EVENTS, MAX_AGENT_ID, STATUSES, statusjson
+from wazuh_cluster.agents.assignments import FRESH_ENOUGH
+from wazuh_cluster.agents.fleet import DISCONNECTION_TIME
+from wazuh_cluster.agents.groupnames import MAX_GROUP_NAME, MAX_GROUPS
+from wazuh_cluster.agents.offers import MOST_OFFERS
+from wazuh_cluster.agents.records import MAX_AGE, MAX_CODE, MAX_DETAILS, MAX_DIGEST, MAX_VERSION
+from wazuh_cluster.agents.sending import BATCH_SIZE, FLIGHT
+from wazuh_cluster.authsettings import AuthSettings
 from wazuh_cluster.clusterblock import DEFAULT_BIND, DEFAULT_CLUSTER, DEFAULT_NODE, DEFAULT_PORT
+from wazuh_cluster.control import commands as control
+from wazuh_cluster.control import connections
+from wazuh_cluster.control.endpoints import MODE, NAME
+from wazuh_cluster.enrollment.attempts import PATIENCE, SAVE_PATIENCE
+from wazuh_cluster.enrollment.visitors import MOST as MOST_VISITORS
+from wazuh_cluster.enrollment.visitors import REQUEST_TIME
+from wazuh_cluster.globalblock import DEFAULT_DISCONNECTION_TIME
 from wazuh_cluster.integrity import (
     DIGEST_SIZES,
     WAZUH_ITEMS,
@@ -30,15 +45,22 @@ from wazuh_cluster.integrity import (
 from wazuh_cluster.integrity.holds import MANY, isMishap
 from wazuh_cluster.integrity.pack import Sent
 from wazuh_cluster.logline import MAX_LINE
+from wazuh_cluster.master.agentinfo import PATIENCE as STORE_PATIENCE
+from wazuh_cluster.master.registrations import ABANDON_AFTER, HIGHEST_BELIEVED
+from wazuh_cluster.master.requests import PAGE
 from wazuh_cluster.master.service import INTERVAL as MASTER_INTERVAL
 from wazuh_cluster.master.service import MasterService
+from wazuh_cluster.master.ticks import LATEST, WINDOW
 from wazuh_cluster.model import Identity
-from wazuh_cluster.protocol import CHUNK_SIZE, NEWEST_VERSION, OLDEST_VERSION, Limits
+from wazuh_cluster.protocol import BODY_SIZE, CHUNK_SIZE, NEWEST_VERSION, OLDEST_VERSION, Limits
 from wazuh_cluster.protocol.arguments import MAX_NUMBER
+from wazuh_cluster.requests.fields import MOST
+from wazuh_cluster.requests.names import ADMINISTRATION, READING
 from wazuh_cluster.settings import Settings, readSettings
 from wazuh_cluster.testing.trust import testTrust
 from wazuh_cluster.trust import authority, identityToURI, sniff, tls
 from wazuh_cluster.trust.names import MAX_URI
+from wazuh_cluster.worker.agentinfo import PATIENCE as SYNC_PATIENCE
 from wazuh_cluster.worker.complaints import REMIND_AFTER
 from wazuh_cluster.worker.fetch import PACK_BYTES, PACK_FILES, PACK_PATHS
 from wazuh_cluster.worker.service import FIRST_DELAY, LONGEST_DELAY, WorkerService
@@ -48,6 +70,11 @@ PACKAGE = FOLDER.parent / "wazuh_cluster"
 
 #: What takes the format of a line of the log.
 _LOGGING = ("info", "warn", "error", "critical", "failure", "say", "repeated")
+
+
+def _isCommand(thing: object) -> bool:
+    known = isinstance(thing, type) and issubclass(thing, control.ControlCommand)
+    return known and thing not in (control.ControlCommand, control.Asks)
 
 
 def manual(name: str) -> str:
@@ -191,6 +218,68 @@ class NumbersTests(SynchronousTestCase):
             f"``{agreement._CUT}`` as its last",
         )
 
+    def test_agents(self) -> None:
+        """
+        Groups, requests, and the control socket.
+        """
+        commands = [each for each in vars(control).values() if _isCommand(each)]
+        self.assertSaid(
+            "protocol.rst",
+            f"at most {MOST_OFFERS} agents at once",
+            f"A name is 1 to {MAX_GROUP_NAME} of",
+            f"an agent has 1 to {MAX_GROUPS} groups",
+            f"an answer has at most {BODY_SIZE:,} octets",
+            f"``agents``: at most {PAGE} of those",
+            f"``groups``: at most {PAGE}, each",
+            f"``ids``: at most {MOST:,}",
+            *(f"``{name}``" for name in READING),
+            *(f"``{name}`` (change)" for name in ADMINISTRATION),
+            *(f"``{command.__name__}``" for command in commands),
+            f"A node has at most {connections.MOST} connections, {connections.MOST_OF_ONE} of one",
+            f"(mode 0{MODE:o}, with the owner",
+            f"``queue/wazuh_cluster/{NAME}``",
+            f"a text of at most {statusjson.MAX_VERSION} characters",
+            f"0 (if missing) to {statusjson.MAX_CODE}",
+            f"at most {int(statusjson.MAX_AGE):,}",
+            f"a report has at most {statusjson.MAX_REPORT:,} octets",
+        )
+        self.assertGreater(len(commands), 8)
+        self.assertSaid(
+            "operators.rst",
+            f"A name is 1 to {MAX_GROUP_NAME} letters",
+            f"an agent can be in {MAX_GROUPS} groups",
+            "within five seconds",
+        )
+        self.assertEqual(5.0, FRESH_ENOUGH)
+
+    def test_records(self) -> None:
+        """
+        What is said of agents' records.
+        """
+        self.assertEqual(BATCH_SIZE, BODY_SIZE)
+        self.assertSaid(
+            "protocol.rst",
+            f"every {default(WorkerService, 'agentInfoInterval'):g} s, and at once after it joined",
+            f"may have {FLIGHT} of them unanswered",
+            f"at most {BATCH_SIZE:,} octets together",
+            f"* - ``id`` - 1 to {MAX_AGENT_ID}",
+            f"* - ``age`` - 0 to {MAX_AGE}",
+            f"* - ``code`` - 0 to {MAX_CODE}",
+            f"* - ``digest`` - 0 to {MAX_DIGEST}",
+            f"in ASCII of at most {MAX_DETAILS:,} octets",
+            f"a text of at most {MAX_VERSION} characters",
+            f"in the last {WINDOW / 60:g} to {2 * WINDOW / 60:g} minutes",
+            f"grew by more than {LATEST:g} s",
+            f"``STORE_FAILED``, after {STORE_PATIENCE:g} s at the latest",
+            f"if there is no answer for {SYNC_PATIENCE:g} s",
+            f"or was heard {DISCONNECTION_TIME:g} s ago",
+        )
+        self.assertEqual({"never_connected", *EVENTS}, set(STATUSES))
+        self.assertEqual(DISCONNECTION_TIME, DEFAULT_DISCONNECTION_TIME)
+        self.assertSaid(
+            "operators.rst", f"``agents_disconnection_time`` ({DISCONNECTION_TIME / 60:g}m)"
+        )
+
     def test_operators(self) -> None:
         """
         What operators are told.
@@ -210,6 +299,41 @@ class NumbersTests(SynchronousTestCase):
             f"* - ``port`` - {DEFAULT_PORT}",
             f"* - ``bind_addr`` - {DEFAULT_BIND}",
         )
+
+    def test_enrollment(self) -> None:
+        """
+        Who waits how long, and how many there may be.
+        """
+        self.assertSaid(
+            "operators.rst",
+            f"tells the agent after {PATIENCE:g} seconds",
+            f"{MOST_VISITORS:,} agents can be connected at the same time, each for "
+            f"{REQUEST_TIME:g} seconds",
+            f"works on {Limits().registrations} requests of a worker at a time",
+            f"Limit is {MAX_GROUPS}",
+        )
+        self.assertLess(PATIENCE + SAVE_PATIENCE, 10)
+        self.assertSaid(
+            "protocol.rst",
+            f"it waits {ABANDON_AFTER:g} s for the worker",
+            f"more than {HIGHEST_BELIEVED:,}, which is not believed",
+            f"up to {MAX_GROUPS} groups",
+        )
+
+    def test_auth(self) -> None:
+        """
+        The defaults of the C{<auth>} block.
+        """
+        default = AuthSettings()
+        self.assertSaid(
+            "operators.rst",
+            f"* - ``ssl_manager_cert``, ``ssl_manager_key`` - {default.certificate}, "
+            f"{default.privateKey}",
+            f"first line of ``{default.passwordFile}``",
+            f"- {default.port}, no, yes",
+        )
+        self.assertEqual(3600, default.force.disconnectedTime)
+        self.assertEqual(3600, default.force.afterRegistrationTime)
 
     def test_settings(self) -> None:
         """

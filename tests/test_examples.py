@@ -10,12 +10,19 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
+from twisted.internet import reactor
 from twisted.python.filepath import FilePath
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.agentcase import Reports, never
+from tests.controlcase import Fleetful
 from tests.processes import Process, ProcessCase
+from wazuh_cluster.agents import DISCONNECTED, AgentStatus
+from wazuh_cluster.control import ControlService
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 EXAMPLES = CHECKOUT / "examples"
@@ -124,6 +131,32 @@ class ExamplesTests(ProcessCase):
         await self.untilShown(master, r"siem-7 answers: the load of 2 minutes is not measured\n")
         await self.assertEnds(worker)
         await self.assertEnds(master)
+
+    async def test_localProgram(self) -> None:
+        """
+        A local program shows groups and agents, reports one, and shows why it may not.
+        """
+        clock: Any = reactor
+        # The path of a home may be too long for a socket.
+        home = self.home("hub").path
+        os.makedirs(os.path.join(home, "etc"))
+        program = self.script("local_program.py", home)
+        await program.ended
+        self.assertIn(b"refused: ", program.out)
+        self.assertIn(b"no node runs there", program.out)
+        master, reports = Fleetful(clock), Reports()
+        master.fleet.rows = [never(1), AgentStatus(2, "web", "any", DISCONNECTED, 1.0, "siem-7")]
+        service = ControlService.forHome(reactor, home, master.requests, reports)
+        service.startService()
+        program = self.script("local_program.py", home, "1")
+        await program.ended
+        await service.stopService()
+        self.assertEqual(
+            b"group default 0\ngroup web 0\ntaken 1\ngone 2 web siem-7\n", program.out, program.err
+        )
+        (record,) = reports.taken
+        self.assertEqual((1, "Wazuh v4.14.7"), (record.id, record.version))
+        self.assertLess(abs(record.heard - time.monotonic()), 60)
 
     async def test_otherKey(self) -> None:
         """

@@ -214,6 +214,39 @@ class MemoryFileSystemTests(FileSystemContractMixin, SynchronousTestCase):
             self.assertErrno(errno.EROFS, function, *args)
         self.assertEqual(self.content(self.folder, b"a"), b"x")
 
+    def test_crash(self) -> None:
+        """
+        What was not made durable is gone after a crash: content that was
+        written, names that were given. The system may have written the names.
+        """
+        for namesStay in (False, True):
+            fs = MemoryFileSystem(Clock())
+            fs.put(b"/f/kept", b"kept")
+            fs.put(b"/f/changed", b"old")
+            fs.settle()
+            fs.put(b"/f/changed", b"new")
+            folder = fs.openFolder(b"/f")
+            file = folder.create(b"synced", 0o600)
+            file.write(b"synced")
+            file.sync()
+            file.write(b" and more")
+            self.write(folder, b"written", b"written")
+            folder.unlink(b"kept")
+            fs.crash(namesStay)
+            if namesStay:
+                self.assertEqual(fs.listTree(b"/f"), [b"changed", b"synced", b"written"])
+                self.assertEqual(fs.get(b"/f/synced"), b"synced")
+                self.assertEqual(fs.get(b"/f/written"), b"")
+            else:
+                self.assertEqual(fs.listTree(b"/f"), [b"changed", b"kept"])
+                self.assertEqual(fs.get(b"/f/kept"), b"kept")
+            self.assertEqual(fs.get(b"/f/changed"), b"old")
+        folder = fs.openFolder(b"/f")
+        self.write(folder, b"later", b"later")
+        folder.sync()
+        fs.crash()
+        self.assertEqual(fs.get(b"/f/later"), b"")
+
     def test_otherDevice(self) -> None:
         """
         Renaming to another file system is C{EXDEV}.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import stat
 from array import array
@@ -234,6 +235,45 @@ class InstallTests(SynchronousTestCase):
         self.assertEqual(self.homes.received, 0)
         mtime = self.fs.status(b"/worker/etc/client.keys").mtimeNs
         self.assertEqual(mtime // 10**9, NOW + 1)
+
+    def test_newAssignmentsWaitForKeys(self) -> None:
+        """
+        Where client.keys has to wait for the next second, or did not come,
+        agents that are new here get no groups before; others do.
+        """
+        new, keys = b"queue/agent-groups/009", b"001 web1 any x\n009 new any x\n"
+        self.homes.sync()
+        self.homes.put(
+            b"/master",
+            {
+                b"etc/client.keys": keys,
+                b"queue/agent-groups/001": b"web\n",
+                new: b"web\n",
+            },
+        )
+        outcome = self.homes.sync()
+        self.assertEqual(outcome.postponed, (b"etc/client.keys", new))
+        self.assertEqual(outcome.updated, (b"queue/agent-groups/001",))
+        self.assertNotIn(new, self.homes.files(b"/worker"))
+        self.homes.clock.advance(1)
+        plan = self.homes.plan()
+        staging = self.homes.worker.openStaging()
+        staging.remove(hashlib.md5(keys).digest())
+        self.homes.put(b"/master", {b"etc/client.keys": keys + b"# and again\n"})
+        self.homes.fetch(plan, staging)
+        outcome = drive(self.homes.worker.install(plan, staging, self.homes.failures))
+        staging.close()
+        self.assertEqual(
+            outcome.failed,
+            {
+                b"etc/client.keys": "it changed since the manifest was made; "
+                "it comes with the next generation",
+                new: "it waits for etc/client.keys, which could not be had",
+            },
+        )
+        self.assertNotIn(new, self.homes.files(b"/worker"))
+        self.assertEqual(self.homes.sync().created, (new,))
+        self.assertEqual(self.homes.files(b"/worker"), self.homes.files(b"/master"))
 
     def test_sameContentOnce(self) -> None:
         """

@@ -75,10 +75,11 @@ class ReadElementsTests(SynchronousTestCase):
 
     def test_attributes(self) -> None:
         """
-        Attributes do not matter, whatever stands in their quotes.
+        Attributes are kept, whatever stands in their quotes.
         """
-        (a,) = readElements("<a name=\"x > y\" other = '/>' >t</a>", "f")
+        (a,) = readElements("<a name=\"x > &amp;y\" other = '/>' >t</a>", "f")
         self.assertEqual("t", a.text)
+        self.assertEqual({"name": "x > &y", "other": "/>"}, a.attributes)
 
     def test_documentTypeRefused(self) -> None:
         """

@@ -59,7 +59,7 @@ class Answers(CommandLocator):
         self.answer: Any = None
 
     @KeepAlive.responder
-    def keepAlive(self, clock: int) -> Any:
+    def keepAlive(self, clock: int, tick: int | None) -> Any:
         self.asked.append(clock)
         if isinstance(self.answer, Exception):
             raise self.answer

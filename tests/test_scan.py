@@ -517,6 +517,67 @@ class RescanTests(ScanTestCase):
         found = self.scan()
         self.assertEqual((found.manifest.paths, found.problems), ([], {}))
 
+    def test_keysAreSeenLast(self) -> None:
+        """
+        Keys that are written while a scan is under way are in it: an agent is
+        registered before it is assigned, so no manifest has an assignment
+        without the key.
+        """
+        keys, groups = HOME + b"/etc/client.keys", HOME + b"/queue/agent-groups"
+        for before in (None, b"001 a any k\n"):
+            if before is not None:
+                self.put(b"etc/client.keys", before)
+            self.put(b"etc/decoders/a")
+            self.put(b"queue/agent-groups/001")
+            previous = None if before is None else self.scan()
+
+            def register(before: bytes | None = before) -> None:
+                self.put(b"etc/client.keys", (before or b"") + b"002 b any k\n")
+                self.put(b"queue/agent-groups/002")
+
+            self.fileSystem.before("names", groups, register)
+            found = self.scan(previous)
+            self.assertEqual(
+                [
+                    b"etc/client.keys",
+                    b"etc/decoders/a",
+                    b"queue/agent-groups/001",
+                    b"queue/agent-groups/002",
+                ],
+                found.manifest.paths,
+            )
+            content = self.fileSystem.get(keys)
+            entry = found.manifest.entry(0)
+            self.assertEqual(
+                (len(content), hashlib.md5(content).digest()), (entry.size, entry.digest)
+            )
+            self.assertEqual(found.manifest, self.scan().manifest)
+            self.assertEqual(4, len(found.columns.inodes))
+            self.fileSystem.remove(HOME + b"/queue/agent-groups/002")
+            self.fileSystem.remove(keys)
+
+    def test_keysThatCannotBeSeenAgain(self) -> None:
+        """
+        A second look that fails changes nothing.
+        """
+        self.put(b"etc/client.keys", b"one")
+        groups = HOME + b"/queue/agent-groups"
+        self.fileSystem.makeFolders(groups)
+        before = self.scan().manifest
+        for vanish in (
+            lambda: self.fileSystem.failOn("status", HOME + b"/etc/client.keys"),
+            lambda: self.fileSystem.failOn("openFolder", HOME + b"/etc"),
+        ):
+            self.fileSystem.before("names", groups, vanish)
+            self.assertEqual(before, self.scan().manifest)
+        self.fileSystem.before("names", groups, lambda: self.put(b"etc/client.keys", b"two"))
+        self.fileSystem.failOn("openRead", HOME + b"/etc/client.keys", after=1)
+        self.assertEqual(before, self.scan().manifest)
+        self.fileSystem.failOn("openRead", HOME + b"/etc/client.keys", errno.EACCES)
+        held = self.scan().manifest
+        self.assertEqual([b"etc/client.keys"], [each.path for each in held.held])
+        self.assertEqual([], held.paths)
+
     def test_becomesLink(self) -> None:
         """
         A file that becomes a link during the scan is not followed.

@@ -37,6 +37,10 @@ path = queue/more
 folders = /srv/rules
     /mnt/my lists
 
+[administration]
+workers = siem-1, siem-2
+    siem-1
+
 [limits]
 window = 65536
 stall-timeout = 4.5
@@ -86,6 +90,7 @@ class ReadSettingsTests(SynchronousTestCase):
         found = readSettings(EVERYTHING, "w.ini")
         self.assertEqual(("sha256", 2.5), (found.algorithm, found.interval))
         self.assertEqual(("/srv/rules", "/mnt/my lists"), found.followedFolders)
+        self.assertEqual(("siem-1", "siem-2"), found.administrators)
         self.assertEqual(evolve(Limits(), window=65536, stallTimeout=4.5), found.limits)
         self.assertEqual(
             {
@@ -211,6 +216,8 @@ class ReadSettingsTests(SynchronousTestCase):
             ("follow", "folders = srv", "absolute paths"),
             ("follow", "folders = /srv/../etc", "absolute paths"),
             ("follow", "folders = /", "absolute paths"),
+            ("administration", "workers = ../etc", "<node_name> of workers"),
+            ("administration", "workers = ok, \x1b[31m", "<node_name> of workers"),
             ("item a", "path = etc/a\nmode = 0662", "lets everybody write"),
             ("item a", "path = etc/a\nmode = rw", "octal"),
             ("item a", "path = etc/a\nfolderMode = 0660", "use 0770 or 0750"),

@@ -21,7 +21,9 @@ from twisted.python import usage
 from twisted.python.filepath import FilePath
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from wazuh_cluster.control import ControlService
 from wazuh_cluster.daemon import NodeService
+from wazuh_cluster.enrollment import EnrollmentService
 from wazuh_cluster.home import Home, makeHome
 from wazuh_cluster.master import MasterService
 from wazuh_cluster.scripts.main import main
@@ -119,6 +121,31 @@ class TapTests(SynchronousTestCase):
             home = self.home("master", bind, port)
             self.assertIsInstance(self.node("--home", home.path), MasterService)
 
+    def test_controlSocket(self) -> None:
+        """
+        Either role answers local programs, once it was started.
+        """
+        for role in ("master", "worker"):
+            home = self.home(role)
+            _, options = self.parse("--home", home.path)
+            self.addCleanup(options.lock.release)
+            service: Any = makeService(options)
+            control = service.getServiceNamed("control")
+            self.assertIsInstance(control, ControlService)
+            self.assertIs(control._answers, service.getServiceNamed(role).requests)
+            self.assertFalse(home.preauthChild("queue/wazuh_cluster/control.sock").exists())
+
+    def test_administrators(self) -> None:
+        """
+        The workers that the master's settings list may change things.
+        """
+        home = self.home("master")
+        home.preauthChild("etc/wazuh_cluster.ini").setContent(
+            b"[administration]\nworkers = siem-1, siem-2\n"
+        )
+        master = self.node("--home", home.path)
+        self.assertEqual({"siem-1", "siem-2"}, master.agents.administrators)
+
     def test_roleOption(self) -> None:
         """
         C{--role} overrides the configuration; on a real manager, a
@@ -132,6 +159,46 @@ class TapTests(SynchronousTestCase):
         _, options = self.parse("--home", home.path, "--role", "worker")
         refusal = self.assertRaises(SystemExit, makeService, options)
         self.assertIn("node_type", str(refusal))
+
+    def listener(self, *arguments: str) -> Any:
+        _, options = self.parse(*arguments)
+        self.addCleanup(options.lock.release)
+        service: Any = makeService(options)
+        return list(service)[1]
+
+    def test_enrollment(self) -> None:
+        """
+        C{--enrollment} adds a listener to a worker and to a master.
+        """
+        endpoint = f"tcp:{self.freePort()}:interface=127.0.0.1"
+        found = self.listener("--home", self.home().path, "--enrollment", endpoint)
+        self.assertIsInstance(found, EnrollmentService)
+        home = self.home("master", port=self.freePort())
+        arguments = ("--home", home.path, "--enrollment", endpoint)
+        self.assertIsInstance(self.listener(*arguments), EnrollmentService)
+        self.assertEqual([], home.preauthChild("etc/sslmanager.key").parent().globChildren("ssl*"))
+
+    def test_enrollmentRefused(self) -> None:
+        """
+        What stands in its way is one line that names it.
+        """
+        home = self.home()
+        good = f"tcp:{self.freePort()}:interface=127.0.0.1"
+        conf = home.preauthChild("etc/ossec.conf")
+        text = conf.getContent()
+        for endpoint, block, wanted in (
+            ("tcp:nonsense", b"", "--enrollment"),
+            (good, b"<ciphers>NONSENSE</ciphers>", "<ciphers>"),
+            (good, b"<ssl_manager_cert>own.cert</ssl_manager_cert>", "own.cert"),
+            (good, b"<ssl_agent_ca>agents.pem</ssl_agent_ca>", "agents.pem"),
+        ):
+            block = b"<auth>" + block + b"</auth></ossec_config>"
+            conf.setContent(text.replace(b"</ossec_config>", block))
+            arguments = ("--home", home.path, "--enrollment", endpoint)
+            refusal = str(self.assertRaises(SystemExit, self.listener, *arguments))
+            self.assertIn(wanted, refusal)
+            self.assertNotIn("\n", refusal)
+            self.doCleanups()
 
     def freePort(self) -> int:
         with socket.socket() as probe:

@@ -24,6 +24,13 @@ run()
 """
 
 
+_COMMAND = """
+import sys
+from wazuh_cluster.scripts.main import main
+sys.exit(main())
+"""
+
+
 class NodesTests(ProcessCase):
     """
     A master and its workers, started by twistd.
@@ -105,6 +112,71 @@ class NodesTests(ProcessCase):
         staging = worker.preauthChild("queue/wazuh_cluster/staging")
         await self.until(lambda: staging.exists() and len(staging.listdir()) == 20, "staged")
         await self.end(hanging)
+
+    async def command(self, home: FilePath[str], *arguments: str, status: int = 0) -> bytes:
+        """
+        What C{wazuh-cluster} writes, or complains.
+        """
+        process = self.spawn([*arguments, "--home", home.path], code=_COMMAND)
+        self.assertEqual(status, await process.ended, process.err)
+        self.assertNotIn(b"Traceback", process.err)
+        return process.err if status else process.out
+
+    async def test_localPrograms(self) -> None:
+        """
+        Commands ask the node in their home: groups are seen on any, and changed
+        on the master, or on the worker that it lists; without its master a
+        worker says so.
+        """
+        master, one, two = self.cluster("one", "two")
+        self.settings(master, "[integrity]\ninterval = 1\n[administration]\nworkers = two\n")
+        nodes = [self.node(master)]
+        await self.until(lambda: "Starting" in self.log(master), "the master's port")
+        for home in (one, two):
+            self.node(home)
+        for home in (one, two):
+            await self.until(lambda: "Successfully connected" in self.log(home), "joined")  # noqa: B023
+        self.assertEqual(
+            b"Group web was made.\n", await self.command(master, "groups", "create", "web")
+        )
+        line = await self.command(one, "groups", "create", "db", status=1)
+        self.assertIn(b"worker one may not change agents and groups: run this on the master", line)
+        await self.command(two, "groups", "create", "db")
+        for home in (master, one, two):
+            out = await self.command(home, "groups", "list")
+            self.assertEqual(
+                [b"NAME", b"db", b"default", b"web"], [row.split()[0] for row in out.splitlines()]
+            )
+            folder = home.preauthChild("etc/shared/db/agent.conf")
+            await self.until(folder.exists, "the group's folder")
+        line = await self.command(two, "groups", "assign", "001", "db", status=1)
+        self.assertIn(b"agent 001 is not registered", line)
+        await self.command(two, "groups", "delete", "db")
+        await self.end(nodes[0])
+        await self.until(lambda: "The link to the master ended" in self.log(one), "the link's end")
+        line = await self.command(one, "groups", "list", status=1)
+        self.assertIn(b"the master cannot be asked now", line)
+        line = await self.command(master, "groups", "list", status=1)
+        self.assertIn(b"no node runs there: start it with 'twistd wazuh-cluster --home", line)
+        self.assertFalse(master.preauthChild("queue/wazuh_cluster/control.sock").exists())
+
+    async def test_killedAndBack(self) -> None:
+        """
+        A node that was killed leaves its socket; the next one takes its place.
+        """
+        (master,) = self.cluster()
+        node = self.node(master)
+        socket = master.preauthChild("queue/wazuh_cluster/control.sock")
+        await self.until(socket.exists, "the socket")
+        node.kill()
+        await node.ended
+        left = os.stat(socket.path).st_ctime_ns
+        self.assertIn(b"no node runs", await self.command(master, "groups", "list", status=1))
+        self.node(master)
+        await self.until(
+            lambda: socket.exists() and os.stat(socket.path).st_ctime_ns > left, "the next socket"
+        )
+        await self.command(master, "groups", "list")
 
     async def killInTheMiddle(self, victim: str) -> None:
         """
@@ -259,6 +331,22 @@ class BadInputTests(ProcessCase):
         self.node(one)
         await self.until(lambda: "Starting" in self.log(one), "the first")
         await self.refused(two, str(self.port), "in use")
+
+    async def test_controlSocket(self) -> None:
+        """
+        A place for the socket that is taken ends the node, with the line in its
+        log.
+        """
+        (home,) = self.cluster()
+        home.preauthChild("queue/wazuh_cluster").makedirs(ignoreExistingDirectory=True)
+        home.preauthChild("queue/wazuh_cluster/control.sock").setContent(b"precious")
+        for options in ([], ["--nodaemon"]):
+            process = self.spawn([*options, "wazuh-cluster", "--home", home.path])
+            self.assertEqual(1, await process.ended)
+            self.assertNotIn(b"Traceback", process.out + process.err)
+            line = self.log(home).splitlines()[-1]
+            self.assertIn("control.sock: it is not a socket: move it away", line)
+        self.assertIn(b"it is not a socket: move it away", process.out + process.err)
 
     async def test_settings(self) -> None:
         """

@@ -141,6 +141,7 @@ def record() -> str:
         state=_state(b"\x11"),
         runner=lambda name: ImmediateRunner(),
         wallClock=clock.seconds,
+        uptime=clock.seconds,
     )
     worker = WorkerService(
         clock,
@@ -151,6 +152,7 @@ def record() -> str:
         state=_state(b"\x77"),
         runner=lambda name: ImmediateRunner(),
         wallClock=clock.seconds,
+        uptime=clock.seconds,
         random=lambda size: b"\x70" * size,
         jitter=lambda: 0.0,
         wazuhStarts=lambda: (),

@@ -1,8 +1,8 @@
 """
-From the C{<cluster>} block of C{ossec.conf} to a checked, frozen L{Config}.
+From C{ossec.conf} to a checked, frozen L{Config}.
 
-The block is the one that Wazuh 4.x reads. Where it stands more than once, each
-element's last value counts.
+The C{<cluster>} and C{<auth>} blocks are those that Wazuh 4.x reads. Where one
+stands more than once, each element's last value counts.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import os
 
 from attrs import field, frozen
 
+from wazuh_cluster.authblock import AuthReader, authBlocks
+from wazuh_cluster.authsettings import AuthSettings
 from wazuh_cluster.clusterblock import (
     DEFAULT_BIND,
     DEFAULT_CLUSTER,
@@ -21,6 +23,7 @@ from wazuh_cluster.clusterblock import (
 )
 from wazuh_cluster.configvalues import parseBind
 from wazuh_cluster.errors import ConfigError
+from wazuh_cluster.globalblock import DEFAULT_DISCONNECTION_TIME, disconnectionTime
 from wazuh_cluster.home import Home
 from wazuh_cluster.model import MASTER, WORKER
 
@@ -42,9 +45,12 @@ class Config:
     @ivar masters: addresses of the master, IPv6 without brackets. A worker
         uses the first; never empty for one that is not C{disabled}.
     @ivar hidden: whether Wazuh's alerts leave out where they came from.
+    @ivar disconnectionTime: after how many seconds without a word an agent
+        counts as disconnected.
     @ivar disabled: whether the block says that there is to be no cluster.
     @ivar keyProblem: one line if the key is known to everybody: the node runs,
         and shows this as an error.
+    @ivar auth: how agents enroll; Wazuh's defaults if C{disabled}.
     @ivar warnings: one line each, for the log.
     """
 
@@ -58,8 +64,10 @@ class Config:
     bindAddr: str = DEFAULT_BIND
     masters: tuple[str, ...] = ()
     hidden: bool = False
+    disconnectionTime: float = DEFAULT_DISCONNECTION_TIME
     disabled: bool = False
     keyProblem: str | None = None
+    auth: AuthSettings = field(factory=AuthSettings)
     warnings: tuple[str, ...] = ()
 
     def requireEnabled(self) -> Config:
@@ -176,6 +184,8 @@ def readConfig(
             f"write <node_type>{role}</node_type>, or leave --role out",
         )
     key, keyProblem = reader.key(keyNeeded and not disabled)
+    auth = AuthReader(authBlocks(text, where), where)
+    auth.look()
     return Config(
         home=Home(home).path,
         path=where,
@@ -187,8 +197,10 @@ def readConfig(
         bindAddr=parseBind(reader.value("bind_addr", DEFAULT_BIND), reader.place("bind_addr")),
         masters=reader.masters(role == WORKER and not disabled),
         hidden=reader.yesOrNo("hidden"),
+        disconnectionTime=disconnectionTime(text, where),
         disabled=disabled,
         keyProblem=keyProblem,
+        auth=AuthSettings() if disabled else auth.settings(),
         # Last, because reading the values above adds to them.
-        warnings=tuple(reader.warnings),
+        warnings=(*reader.warnings, *auth.warnings),
     )

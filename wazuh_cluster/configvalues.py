@@ -65,15 +65,16 @@ def parseName(text: str, where: str, kind: str) -> str:
         ) from None
 
 
-def parsePort(text: str, where: str) -> int:
+def parsePort(text: str, where: str, usual: int = 1516) -> int:
     """
     A port number.
 
+    @param usual: which Wazuh uses, for the remedy.
     @raise ConfigError: unless it is 1 to 65535.
     """
     if re.fullmatch(r"[0-9]{1,5}", text) and 1 <= int(text) <= 65535:
         return int(text)
-    raise ConfigError(f"{text[:40]!r} is not a port", where, "use 1 to 65535, Wazuh's is 1516")
+    raise ConfigError(f"{text[:40]!r} is not a port", where, f"use 1 to 65535, Wazuh's is {usual}")
 
 
 def parseBind(text: str, where: str) -> str:

@@ -28,6 +28,7 @@ from twisted.python.logfile import LogFile
 from wazuh_cluster import memory
 from wazuh_cluster.config import Config
 from wazuh_cluster.descriptors import allowDescriptors
+from wazuh_cluster.endpoints import listenProblem
 from wazuh_cluster.errors import BadInput, HomeError
 from wazuh_cluster.homelock import HomeLock
 from wazuh_cluster.journal import MAIN, Journal
@@ -49,6 +50,10 @@ def quietLog(path: str) -> ILogObserver:
     return FilteringLogObserver(
         textFileLogObserver(file), [LogLevelFilterPredicate(defaultLogLevel=LogLevel.warn)]
     )
+
+
+#: The option that says where agents enroll.
+ENROLLMENT_OPTION = "--enrollment"
 
 
 def keepTime(reactor: Any) -> None:
@@ -79,6 +84,7 @@ class NodeService(MultiService):
         twistdLog: str | None = None,
         renewal: Renewal | None = None,
         descriptors: int = 0,
+        listener: IService | None = None,
     ) -> None:
         """
         @param lock: is kept as long as the service.
@@ -86,6 +92,7 @@ class NodeService(MultiService):
         @param twistdLog: where twistd is to write, if it was not told.
         @param renewal: the node's certificates, if it has any.
         @param descriptors: how many files and connections may have to be open.
+        @param listener: where agents enroll, if they do so here.
         """
         super().__init__()
         self._reactor = reactor
@@ -98,6 +105,10 @@ class NodeService(MultiService):
         self._descriptors = descriptors
         self._journal = Journal(MAIN)
         node.setServiceParent(self)
+        self._enrolls = listener is not None
+        if listener is not None:
+            # The last to be started, and the first to be stopped.
+            listener.setServiceParent(self)
         Periodic(
             "Memory",
             memory.INTERVAL,
@@ -116,10 +127,10 @@ class NodeService(MultiService):
 
     def privilegedStartService(self) -> None:
         """
-        Open the private key and the port.
+        Open the private key and the ports.
         """
         globalLogPublisher.addObserver(self._log)
-        for warning in self._config.warnings:
+        for warning in (*self._config.warnings, *self._enrollmentWarnings()):
             self._journal.warn("{warning}", warning=warning)
         if self._config.keyProblem is not None:
             self._journal.error("{problem}", problem=self._config.keyProblem)
@@ -127,10 +138,22 @@ class NodeService(MultiService):
             if self._renewal is not None:
                 self._renewal.open()
             super().privilegedStartService()
+        except CannotListenError as error:
+            if (error.interface, error.port) == (self._config.bindAddr, self._config.port):
+                self._fail(BadInput(*portProblem(self._config, error.socketError)))
+            self._fail(listenProblem(error, ENROLLMENT_OPTION))
         except BadInput as problem:
             self._fail(problem)
-        except CannotListenError as error:
-            self._fail(BadInput(*portProblem(self._config, error.socketError)))
+
+    def _enrollmentWarnings(self) -> list[str]:
+        auth = self._config.auth
+        if not self._enrolls or (auth.remoteEnrollment and not auth.disabled):
+            return []
+        element = "<disabled>yes" if auth.disabled else "<remote_enrollment>no"
+        return [
+            f"{self._config.path}, <auth>: {element} is for wazuh-authd; agents enroll here "
+            f"because of {ENROLLMENT_OPTION}"
+        ]
 
     def startService(self) -> None:
         """

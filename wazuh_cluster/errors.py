@@ -249,3 +249,68 @@ class WorkHangs(ClusterError):
     So much blocking work hangs in the operating system that no more is begun
     until some of it ends.
     """
+
+
+class RegistrationRefused(ClusterError):
+    """
+    An agent may not be registered, in the words of Wazuh's authd.
+
+    @ivar code: authd's, 9001 to 9015; 0 if it came without one.
+    @ivar text: authd's, without a final stop.
+    """
+
+    def __init__(self, line: str) -> None:
+        """
+        @param line: code, a blank and text, as it travels; see L{of}.
+        """
+        super().__init__(line)
+        code, _, text = line.partition(" ")
+        known = len(code) == 4 and code.isdecimal()
+        self.code, self.text = (int(code), text) if known else (0, line)
+
+    @classmethod
+    def of(cls, code: int, text: str) -> RegistrationRefused:
+        """
+        The refusal with this code and text.
+        """
+        return cls(f"{code} {text}")
+
+
+class EnrollmentRefused(ClusterError):
+    """
+    What an agent that asked to be enrolled is told, in the words of Wazuh's
+    authd, without C{ERROR: } before it and what always follows it.
+    """
+
+
+class MasterUnreachable(ClusterError):
+    """
+    Only the master can decide this, and it cannot be asked now.
+    """
+
+
+class GroupRefused(ClusterError):
+    """
+    A group cannot be made, removed or assigned.
+    """
+
+
+class RequestRefused(ClusterError):
+    """
+    A request to another node, or to this one's daemon, that may not be made or
+    cannot be fulfilled; the text says why, and the remedy.
+    """
+
+
+class RecordRefused(ClusterError):
+    """
+    A record of an agent that cannot be kept or sent; the text says of which,
+    and why.
+    """
+
+
+class StoreFailed(ClusterError):
+    """
+    A database, or files that are one, cannot be used now: the text says which,
+    and why.
+    """

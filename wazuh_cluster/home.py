@@ -124,6 +124,20 @@ class Home:
         """
         return self.join("queue/wazuh_cluster/staging")
 
+    @property
+    def agentsDatabase(self) -> str:
+        """
+        Where a master keeps the records of the fleet's agents.
+        """
+        return self.join("queue/wazuh_cluster/agents.db")
+
+    @property
+    def localAgentsDatabase(self) -> str:
+        """
+        Where a node keeps the records of the agents that report to itself.
+        """
+        return self.join("queue/wazuh_cluster/local-agents.db")
+
     def isRealManager(self) -> bool:
         """
         Whether a Wazuh manager is installed here. Blocks.

@@ -351,10 +351,11 @@ class ITree(Interface):
         that does not say.
         """
 
-    def content(path: bytes) -> bytes | None:
+    def content(path: bytes, most: int | None = None) -> bytes | None:
         """
-        All of a carried file, for one that is small enough to look at; C{None}
-        if it is not there, C{OSError} if it cannot be read.
+        All of a carried file, for one that is small enough to look at, or its
+        first C{most} bytes; C{None} if it is not there, C{OSError} if it cannot
+        be read.
         """
 
     def openPack(wants: Wants, algorithm: str | None = None) -> PackSource:

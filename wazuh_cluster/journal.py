@@ -19,6 +19,7 @@ INTEGRITY_CHECK = "Integrity check"
 INTEGRITY_SYNC = "Integrity sync"
 AGENT_INFO_SYNC = "Agent-info sync"
 LOCAL_INTEGRITY = "Local integrity"
+ENROLLMENT = "Enrollment"
 
 NAMESPACE = "wazuh_cluster"
 

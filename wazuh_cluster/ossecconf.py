@@ -29,6 +29,7 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
+_ATTRIBUTE = re.compile(r"""([\w:.-]+)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
 _ENDS = {"comment": "-->", "cdata": "]]>", "instruction": "?>"}
 _ENTITY = re.compile(r"&(amp|lt|gt|quot|apos);")
 _CHARACTERS = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
@@ -46,6 +47,7 @@ class Element:
     @ivar end: the offset behind its last one.
     @ivar text: its own text, without that of its children and of comments.
     @ivar children: the elements in it, in their order.
+    @ivar attributes: what stands in its tag, by name.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Element:
     end: int = -1
     text: str = ""
     children: list[Element] = Factory(list)
+    attributes: dict[str, str] = Factory(dict)
 
     def named(self, name: str) -> list[Element]:
         """
@@ -99,7 +102,12 @@ def readElements(text: str, where: str) -> list[Element]:
                 # "\<" stands for "<"; but "C:\folder\</directories>" ends there.
                 pieces[-1].append(match.group())
             elif not match["close"]:
-                child = Element(name=name, line=lines.at(match.start()), start=match.start())
+                child = Element(
+                    name=name,
+                    line=lines.at(match.start()),
+                    start=match.start(),
+                    attributes=_attributes(match["attributes"]),
+                )
                 stack[-1].children.append(child)
                 if match["empty"]:
                     child.end = resume
@@ -151,6 +159,13 @@ def _tokens(
                 raise refuse(f"{match.group()!r} never ends", match.start(), f"add {_ENDS[kind]!r}")
             position = end + len(_ENDS[kind])
         yield match, kind, position
+
+
+def _attributes(text: str) -> dict[str, str]:
+    return {
+        match[1]: _plain(match[2] if match[2] is not None else match[3])
+        for match in _ATTRIBUTE.finditer(text)
+    }
 
 
 def _plain(text: str) -> str:

@@ -19,10 +19,10 @@ from typing import Any, TypeVar, get_type_hints
 from attrs import evolve, field, fields, frozen
 
 from wazuh_cluster.configvalues import parseYesOrNo
-from wazuh_cluster.errors import BadInput, ConfigError
+from wazuh_cluster.errors import BadInput, BadName, ConfigError
 from wazuh_cluster.integrity.items import LOCAL_FOLDER, WAZUH_ITEMS, Item, Items
 from wazuh_cluster.integrity.paths import isWithin
-from wazuh_cluster.model import CertificateFiles
+from wazuh_cluster.model import CertificateFiles, checkName
 from wazuh_cluster.protocol.limits import Limits
 
 ALGORITHMS = ("md5", "sha256")
@@ -41,6 +41,8 @@ class Settings:
     @ivar items: all that is carried: Wazuh's own items and those added here.
     @ivar followedFolders: absolute folders; a link in an item may lead to a
         file in one of them.
+    @ivar administrators: on a master, the workers at which agents may be
+        removed and groups changed.
     @ivar limits: what a peer is allowed.
     @ivar certificates: where the node's own certificate is, as it was written;
         C{None} if the cluster key is what it is trusted for.
@@ -50,6 +52,7 @@ class Settings:
     interval: float | None = None
     items: Items = WAZUH_ITEMS
     followedFolders: tuple[str, ...] = ()
+    administrators: tuple[str, ...] = ()
     limits: Limits = field(factory=Limits)
     certificates: CertificateFiles | None = None
 
@@ -121,11 +124,12 @@ def readSettings(text: str, where: str) -> Settings:
     sections = _parse(text, where)
     integrity = _Section(sections, where, "integrity", ("algorithm", "interval"))
     follow = _Section(sections, where, "follow", ("folders",))
+    administration = _Section(sections, where, "administration", ("workers",))
     limitTypes = get_type_hints(Limits)
     limits = _Section(sections, where, "limits", tuple(a.name for a in fields(Limits)))
     items = [name for name in sections if name.startswith(_ITEM)]
     for name in sections:
-        known = ("integrity", "follow", "limits", "certificates")
+        known = ("integrity", "follow", "administration", "limits", "certificates")
         if name not in known and name not in items:
             raise ConfigError(
                 f"there is no section [{name}]",
@@ -140,6 +144,7 @@ def readSettings(text: str, where: str) -> Settings:
         interval=integrity.get("interval", _positive(float), None),
         items=_allItems([_item(sections, where, name) for name in items], where),
         followedFolders=follow.get("folders", _folders, ()),
+        administrators=administration.get("workers", _nodes, ()),
         limits=evolve(Limits(), **numbers),
         certificates=_certificates(sections, where),
     )
@@ -276,6 +281,18 @@ def _folders(text: str, where: str) -> tuple[str, ...]:
                 "write absolute paths without '..', and not all of '/'",
             )
     return tuple(found)
+
+
+def _nodes(text: str, where: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(_list(text)))
+    for name in names:
+        try:
+            checkName(name)
+        except BadName as error:
+            raise ConfigError(
+                str(error), where, "write the <node_name> of workers, with commas between them"
+            ) from None
+    return names
 
 
 def _item(sections: Mapping[str, Mapping[str, str]], where: str, name: str) -> Item:

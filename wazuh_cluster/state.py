@@ -10,8 +10,9 @@ from contextlib import closing, suppress
 
 from zope.interface import implementer
 
+from wazuh_cluster.durable import openOrMake, replacing
 from wazuh_cluster.errors import StateDamaged
-from wazuh_cluster.interfaces import IFileSystem, IFolder, IOpenFile, IState
+from wazuh_cluster.interfaces import IFileSystem, IFolder, IState
 
 #: The permissions of the files and of their folder.
 FILE_MODE = 0o640
@@ -83,24 +84,16 @@ class DirectoryState:
             one is still there then, unless only the name is not durable yet.
         """
         entry = checkStateName(name).encode("ascii")
-        temporary = b"." + entry + b".tmp"
         try:
-            with closing(self._openFolder(self._path)) as folder:
+            with closing(openOrMake(self._fileSystem, self._path, FOLDER_MODE)) as folder:
                 self._tidy(folder)
-                # What a process that died left behind.
-                with suppress(FileNotFoundError):
-                    folder.unlink(temporary)
                 try:
-                    with closing(folder.create(temporary, FILE_MODE)) as file:
+                    with replacing(folder, entry, FILE_MODE) as file:
                         file.write(content)
-                        _giveToOwner(file, folder)
-                        file.sync()
-                    folder.rename(temporary, folder, entry)
                 except OSError:
-                    self._left.add(temporary)
+                    self._left.add(b"." + entry + b".tmp")
                     self._tidy(folder)
                     raise
-                folder.sync()
         except OSError as error:
             raise self._located(error, entry) from error
 
@@ -144,32 +137,6 @@ class DirectoryState:
         """
         where = os.fsdecode(self._path + b"/" + entry)
         return OSError(error.errno, _said(error), where) if error.errno else error
-
-    def _openFolder(self, path: bytes) -> IFolder:
-        """
-        Open a folder, made durably with those above it if it is missing.
-        """
-        try:
-            return self._fileSystem.openFolder(path)
-        except FileNotFoundError:
-            above, _, name = path.rstrip(b"/").rpartition(b"/")
-            if not name:
-                raise
-        with closing(self._openFolder(above or b"/")) as folder, suppress(FileExistsError):
-            folder.makeFolder(name, FOLDER_MODE)
-            folder.sync()
-        return self._fileSystem.openFolder(path)
-
-
-def _giveToOwner(file: IOpenFile, folder: IFolder) -> None:
-    """
-    What root saves for a daemon that runs as another user is that user's.
-    """
-    status = file.status()
-    if (status.uid, status.gid) != folder.owner:
-        # Others may not, and need not.
-        with suppress(PermissionError):
-            file.setOwner(*folder.owner)
 
 
 def _content(folder: IFolder, name: bytes) -> bytes:

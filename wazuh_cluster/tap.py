@@ -14,7 +14,7 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import IService
 from twisted.internet.endpoints import (
@@ -28,13 +28,19 @@ from twisted.logger import (
 )
 from twisted.python import usage
 
+from wazuh_cluster.agents import ClientKeysRegistrar, FileAssignments
+from wazuh_cluster.agents.local import LocalAgents
+from wazuh_cluster.agents.localtables import localDatabase
+from wazuh_cluster.agents.store import SqliteAgentStore, fleetDatabase
 from wazuh_cluster.config import Config, loadConfig
-from wazuh_cluster.daemon import NodeService, keepTime, portProblem
+from wazuh_cluster.control import ControlService
+from wazuh_cluster.daemon import ENROLLMENT_OPTION, NodeService, keepTime, portProblem
 from wazuh_cluster.descriptors import descriptorsFor
+from wazuh_cluster.endpoints import readEndpoint, tryEndpoint
 from wazuh_cluster.errors import BadInput, HomeError
 from wazuh_cluster.home import Home, addWorkingFolders, checkHome, checkHomeId, chooseOwner
 from wazuh_cluster.homelock import HomeLock
-from wazuh_cluster.integrity import DirectoryTree
+from wazuh_cluster.integrity import DirectoryTree, RealFileSystem
 from wazuh_cluster.interfaces import IClusterTrust
 from wazuh_cluster.journal import MAIN, Journal
 from wazuh_cluster.log import ClusterLog
@@ -42,8 +48,15 @@ from wazuh_cluster.model import MASTER, Identity, NodeName
 from wazuh_cluster.renewal import Renewal
 from wazuh_cluster.scripts.homeoptions import defaultHome
 from wazuh_cluster.settings import Settings, loadSettings
+from wazuh_cluster.state import DirectoryState
 from wazuh_cluster.threads import ThreadRunner
 from wazuh_cluster.trust import KEY_LENGTH, ClusterKey, FileTrust
+from wazuh_cluster.uptime import uptime
+
+if TYPE_CHECKING:
+    from wazuh_cluster.agents import IAgentSource, IAssignments
+    from wazuh_cluster.master import MasterService
+    from wazuh_cluster.worker import WorkerService
 
 #: Connections that the system keeps until the master takes them: as many
 #: workers can come back at once.
@@ -64,6 +77,12 @@ class Options(usage.Options):
         ["role", None, None, "master or worker, whatever <node_type> says."],
         ["home", None, None, "The manager's folder. [default: $WAZUH_HOME, then /var/ossec]"],
         ["config", None, None, "The configuration. [default: etc/ossec.conf in the home]"],
+        [
+            "enrollment",
+            None,
+            None,
+            "Let agents enroll here: a Twisted endpoint, such as tcp:1515 or haproxy:tcp:1515.",
+        ],
     ]
     optFlags = [["verbose", "v", "Write debug lines to logs/cluster.log too."]]
 
@@ -123,6 +142,11 @@ def makeService(options: Options) -> IService:
         _checkPidFile(options)
         if config.role == MASTER:
             _checkPort(config)
+        agents = LocalAgents(
+            localDatabase(home.localAgentsDatabase), ThreadRunner(_theReactor(), "local-agents")
+        )
+        node = _node(home, config, settings, trust, agents)
+        listener = _listener(options["enrollment"], home, config, node)
     except BadInput as problem:
         raise SystemExit(str(problem)) from None
     tag = "Master" if config.role == MASTER else f"Worker {config.nodeName}"
@@ -137,9 +161,9 @@ def makeService(options: Options) -> IService:
     background = options.parent is not None and not parent.get("nodaemon")
     told = any(parent.get(each) for each in ("logfile", "logger", "syslog"))
     twistdLog = home.join("logs/twistd.log") if background and not told else None
-    return NodeService(
+    service = NodeService(
         reactor,
-        _node(home, config, settings, trust),
+        node,
         log,
         config,
         options.lock,
@@ -147,7 +171,13 @@ def makeService(options: Options) -> IService:
         twistdLog,
         renewal,
         descriptorsFor(settings.limits) if config.role == MASTER else 0,
+        listener,
     )
+    # After the node: local programs are answered once there is one.
+    ControlService.forHome(
+        reactor, home.path, node.requests, reports=agents, uptime=uptime
+    ).setServiceParent(service)
+    return service
 
 
 def _readConfiguration(options: Options, home: Home) -> tuple[Config, Settings]:
@@ -208,8 +238,12 @@ def _mayWrite(options: Options) -> Callable[[str], bool] | None:
 
 
 def _node(
-    home: Home, config: Config, settings: Settings, trust: ClusterKey | IClusterTrust
-) -> IService:
+    home: Home,
+    config: Config,
+    settings: Settings,
+    trust: ClusterKey | IClusterTrust,
+    agents: IAgentSource,
+) -> MasterService | WorkerService:
     """
     The master or worker that a configuration describes.
     """
@@ -227,16 +261,31 @@ def _node(
         from wazuh_cluster.master import MasterService
         from wazuh_cluster.master.service import INTERVAL as MASTER_INTERVAL
 
-        return MasterService(
+        assignments = FileAssignments(
+            RealFileSystem(), home.path, ThreadRunner(reactor, "assignments")
+        )
+        runner = ThreadRunner(reactor, "agents")
+        store = SqliteAgentStore(fleetDatabase(home.agentsDatabase), runner)
+        registrar = _registrar(home, config, assignments)
+        master = MasterService(
             reactor,
             name,
             trust,
             _serverEndpoint(reactor, config),
             tree,
             cluster=config.clusterName,
+            registrar=registrar,
+            store=store,
+            agents=agents,
+            disconnectionTime=config.disconnectionTime,
+            assignments=assignments,
+            administrators=settings.administrators,
             limits=settings.limits,
             integrityInterval=settings.interval or MASTER_INTERVAL,
         )
+        # The records know how long an agent has been silent.
+        registrar.counsel.times = master.agents.times
+        return master
     from wazuh_cluster.resolver import DaemonResolver
     from wazuh_cluster.worker import WorkerService
     from wazuh_cluster.worker.service import INTERVAL as WORKER_INTERVAL
@@ -249,10 +298,53 @@ def _node(
         HostnameEndpoint(reactor, config.masters[0], config.port),
         tree,
         masterAddress=f"{config.masters[0]}, port {config.port}",
+        agents=agents,
         cluster=config.clusterName,
         limits=settings.limits,
         integrityInterval=settings.interval or WORKER_INTERVAL,
     )
+
+
+def _registrar(home: Home, config: Config, assignments: IAssignments) -> ClientKeysRegistrar:
+    """
+    What registers agents on a master.
+    """
+    reactor, fileSystem = _theReactor(), RealFileSystem()
+    return ClientKeysRegistrar(
+        home.path,
+        ThreadRunner(reactor, "registrar"),
+        reactor,
+        DirectoryState(fileSystem, home.stateFolder),
+        fileSystem=fileSystem,
+        rules=config.auth.force,
+        hostName=socket.gethostname(),
+        purge=config.auth.purge,
+        silence=config.disconnectionTime,
+        assignments=assignments,
+    )
+
+
+def _listener(
+    text: str | None, home: Home, config: Config, node: MasterService | WorkerService
+) -> IService | None:
+    """
+    Where agents enroll, if they are to do so here.
+
+    @param text: the endpoint, as an option.
+    @raise BadInput: if something stands in its way.
+    """
+    if text is None:
+        return None
+    from wazuh_cluster.enrollment import EnrollmentService
+    from wazuh_cluster.enrollment.service import checkCertificate
+
+    reactor = _theReactor()
+    endpoint = readEndpoint(reactor, text, ENROLLMENT_OPTION)
+    tryEndpoint(text, ENROLLMENT_OPTION)
+    checkCertificate(config.auth, home.path)
+    enroller = node.enroller
+    assert enroller is not None, "every node of the daemon has a registrar, or a master"
+    return EnrollmentService(reactor, endpoint, enroller, config.auth, home.path)
 
 
 def _serverEndpoint(reactor: Any, config: Config) -> IStreamServerEndpoint:

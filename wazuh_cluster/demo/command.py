@@ -12,9 +12,11 @@ import sys
 import tempfile
 from typing import TextIO
 
+from twisted.internet.epollreactor import EPollReactor
 from twisted.python import usage
 
-from wazuh_cluster.demo.homes import requireRoom
+from wazuh_cluster.demo.doors import Doors
+from wazuh_cluster.demo.homes import ADDRESS, requireRoom
 from wazuh_cluster.demo.nodes import DemoFailed, Launch, Node, end, launchTwistd
 from wazuh_cluster.demo.ownruleset import findRuleset
 from wazuh_cluster.demo.pace import Interrupted, Pace, interruptible
@@ -40,8 +42,9 @@ class DemoOptions(usage.Options):
 
     longdesc = (
         "Starts a master and workers in a temporary folder on this machine, and shows a first "
-        "sync, an edited rule, and a worker that is killed in the middle of a large transfer. "
-        "Ends with 0 if all nodes have the same files then. Nothing is left behind."
+        "sync, an edited rule, a worker that is killed in the middle of a large transfer, and "
+        "agents that enroll at a worker, report, move to another one, are put into a group and "
+        "deleted. Ends with 0 if all nodes have the same then. Nothing is left behind."
     )
     optParameters = [
         [
@@ -98,11 +101,20 @@ def run(options: DemoOptions) -> int:
     @return: 0 if all nodes have the same files at the end, 1 if not, 128 and
         the signal's number if somebody interrupted.
     """
-    return demonstrate(options, screenFor(sys.stdout), sys.stderr, Pace(), launchTwistd)
+    # One of the demo's own, which goes on while the demo pauses, and only then.
+    reactor = EPollReactor()
+    pace = Pace(sleep=reactor.iterate)
+    screen = screenFor(sys.stdout)
+    return demonstrate(options, screen, sys.stderr, pace, Doors(reactor), launchTwistd)
 
 
 def demonstrate(
-    options: DemoOptions, screen: Screen, errors: TextIO, pace: Pace, launch: Launch
+    options: DemoOptions,
+    screen: Screen,
+    errors: TextIO,
+    pace: Pace,
+    doors: Doors,
+    launch: Launch,
 ) -> int:
     """
     L{run}, with the world it runs in.
@@ -115,7 +127,7 @@ def demonstrate(
     )
     requireRoom(tempfile.gettempdir(), choice.room())
     with interruptible(pace):
-        return _Demo(choice, screen, errors, pace, launch).run(keep=bool(options["keep"]))
+        return _Demo(choice, screen, errors, pace, doors, launch).run(keep=bool(options["keep"]))
 
 
 class _Demo:
@@ -124,12 +136,19 @@ class _Demo:
     """
 
     def __init__(
-        self, choice: Choice, screen: Screen, errors: TextIO, pace: Pace, launch: Launch
+        self,
+        choice: Choice,
+        screen: Screen,
+        errors: TextIO,
+        pace: Pace,
+        doors: Doors,
+        launch: Launch,
     ) -> None:
         self._choice = choice
         self._screen = screen
         self._errors = errors
         self._pace = pace
+        self._doors = doors
         self._launch = launch
 
     def run(self, keep: bool) -> int:
@@ -138,7 +157,7 @@ class _Demo:
         """
         began = self._pace.seconds()
         folder = os.path.abspath(tempfile.mkdtemp(prefix="wazuh-cluster-demo-"))
-        story = Story(folder, self._choice, self._screen, self._pace, self._launch)
+        story = Story(folder, self._choice, self._screen, self._pace, self._doors, self._launch)
         complaint: list[str] = []
         kept = False
         try:
@@ -195,6 +214,11 @@ class _Demo:
         self._screen.say(f"The cluster goes on in {folder}.")
         self._screen.say(f"  To watch its logs:        tail -f {where}/*/logs/cluster.log")
         self._screen.say(f"  To edit on the master:    {where}/{story.master.name}/etc/rules/")
+        self._screen.say(
+            f"  To see its agents:        wazuh-cluster agents --home {where}/{story.master.name}"
+        )
+        port = story.workers[0].enrollmentPort
+        self._screen.say(f"  To enroll another one:    at {ADDRESS}, port {port}")
         self._screen.say(f"  To end and remove it all: sh {shlex.quote(path)}")
 
 

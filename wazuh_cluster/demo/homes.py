@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+from contextlib import ExitStack
 
 from wazuh_cluster.demo.ownruleset import OwnFile
 from wazuh_cluster.demo.pace import Pace
@@ -19,14 +20,17 @@ ADDRESS = "127.0.0.1"
 CLUSTER = "demo"
 
 
-def freePort(address: str = ADDRESS) -> int:
+def freePorts(count: int, address: str = ADDRESS) -> list[int]:
     """
-    A TCP port on which nobody listens just now.
+    So many different TCP ports on which nobody listens just now.
     """
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind((address, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    with ExitStack() as probes:
+        ports = []
+        for _ in range(count):
+            probe = probes.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+            probe.bind((address, 0))
+            ports.append(probe.getsockname()[1])
+        return ports
 
 
 def makeNodeHome(

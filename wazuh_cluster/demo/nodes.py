@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 import wazuh_cluster
+from wazuh_cluster.demo.homes import ADDRESS
 from wazuh_cluster.demo.pace import Pace
 from wazuh_cluster.errors import ClusterError
 from wazuh_cluster.home import Home
@@ -63,8 +64,8 @@ class IProcess(Protocol):
         """
 
 
-#: Starts a node's process; its output goes to a file.
-Launch = Callable[[Home, str], IProcess]
+#: Starts a node's process.
+Launch = Callable[["Node"], IProcess]
 
 
 class Node:
@@ -74,7 +75,11 @@ class Node:
     @ivar name: its name in the cluster.
     @ivar role: C{"master"} or C{"worker"}.
     @ivar home: its home.
+    @ivar enrollmentPort: where agents enroll when it is started; C{None} for
+        nowhere.
     """
+
+    enrollmentPort: int | None = None
 
     def __init__(self, name: str, role: str, home: Home, launch: Launch) -> None:
         self.name = name
@@ -103,7 +108,7 @@ class Node:
         """
         assert self._process is None, f"{self.name} runs already"
         try:
-            self._process = self._launch(self.home, self.output)
+            self._process = self._launch(self)
         except OSError as error:
             raise DemoFailed(f"{self.name} cannot be started: {error.strerror}.") from None
 
@@ -174,20 +179,23 @@ def end(nodes: Iterable[Node], pace: Pace, grace: float = GRACE) -> list[str]:
     return [node.name for node in killed]
 
 
-def twistdCommand(home: Home) -> list[str]:
+def twistdCommand(node: Node) -> list[str]:
     """
     What runs a node: the same Python, and twistd's own C{main}. A script
     C{twistd} need not be there.
     """
-    return [
+    command = [
         sys.executable,
         "-c",
         "from twisted.scripts.twistd import run; run()",
         "--nodaemon",
-        f"--pidfile={home.pidFile}",
+        f"--pidfile={node.home.pidFile}",
         "wazuh-cluster",
-        f"--home={home.path}",
+        f"--home={node.home.path}",
     ]
+    if node.enrollmentPort is not None:
+        command.append(f"--enrollment=tcp:{node.enrollmentPort}:interface={ADDRESS}")
+    return command
 
 
 def nodeEnvironment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -204,15 +212,13 @@ def nodeEnvironment(environment: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def launchTwistd(home: Home, output: str) -> IProcess:
+def launchTwistd(node: Node) -> IProcess:
     """
-    Start a node's process.
-
-    @param output: the file to which its output is added.
+    Start a node's process. What it says is added to the node's output.
     """
-    with open(output, "ab") as file:
+    with open(node.output, "ab") as file:
         return subprocess.Popen(
-            twistdCommand(home),
+            twistdCommand(node),
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,

@@ -80,6 +80,14 @@ class Screen:
         self._out = out
         self._width = width
         self._shown: list[str] = []
+        self._steps = 0
+
+    def step(self, title: str) -> None:
+        """
+        Print the title of the next step, with its number.
+        """
+        self._steps += 1
+        self.say(f"\n{self._steps}. {title}")
 
     def say(self, text: str = "") -> None:
         """

@@ -7,14 +7,15 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from functools import partial
 
 from attrs import frozen
 
 from wazuh_cluster.demo.agents import makeAgents
 from wazuh_cluster.demo.arrivals import Arrivals, Expected, allOf, partSize
+from wazuh_cluster.demo.doors import Doors
 from wazuh_cluster.demo.edits import contentOf, planEdit
-from wazuh_cluster.demo.homes import ADDRESS, copyInto, fill, freePort, makeNodeHome
+from wazuh_cluster.demo.fleet import FleetStory
+from wazuh_cluster.demo.homes import ADDRESS, copyInto, fill, freePorts, makeNodeHome
 from wazuh_cluster.demo.largelist import writeLargeList
 from wazuh_cluster.demo.nodes import DemoFailed, Launch, Node
 from wazuh_cluster.demo.ownruleset import OwnFile
@@ -66,7 +67,13 @@ class Story:
     """
 
     def __init__(
-        self, folder: str, choice: Choice, screen: Screen, pace: Pace, launch: Launch
+        self,
+        folder: str,
+        choice: Choice,
+        screen: Screen,
+        pace: Pace,
+        doors: Doors,
+        launch: Launch,
     ) -> None:
         """
         @param folder: one that is there and empty.
@@ -75,6 +82,7 @@ class Story:
         self._choice = choice
         self._screen = screen
         self._pace = pace
+        self._doors = doors
         names = ["hub", *(f"siem-{each + 1}" for each in range(choice.workers))]
         roles = [MASTER, *[WORKER] * choice.workers]
         self.nodes = [
@@ -108,14 +116,17 @@ class Story:
         self._firstSync()
         self._edit()
         self._cut()
+        FleetStory(self.nodes, self._screen, self._pace, self._watcher, self._doors).tell()
         self._compare()
 
     def _prepare(self) -> None:
         """
         Make the homes and fill the master's.
         """
-        port, key = freePort(), secrets.token_hex(16)
-        for node in self.nodes:
+        port, *enrollment = freePorts(1 + len(self.nodes))
+        key = secrets.token_hex(16)
+        for node, enrollmentPort in zip(self.nodes, enrollment, strict=True):
+            node.enrollmentPort = enrollmentPort
             makeNodeHome(node.home, node.role, node.name, port, key, INTERVAL)
         agents = makeAgents(_SEED)
         fill(self.master.home, agents.files, self._pace)
@@ -142,7 +153,7 @@ class Story:
         """
         Start all nodes, and show how the workers get the master's files.
         """
-        self._begin("1. First sync, and how long it took since each worker was started")
+        self._screen.step("First sync, and how long it took since each worker was started")
         self.master.start()
         # There when the port is open and the first scan ended.
         generation = os.path.join(self.master.home.stateFolder, "generation")
@@ -170,29 +181,23 @@ class Story:
         """
         Edit a rule on the master, and show when each worker has it.
         """
-        self._begin("2. A rule is edited on the master")
+        self._screen.step("A rule is edited on the master")
         edit = planEdit(self.master.home)
         self._screen.say(f"   {edit.path}: {edit.what}")
         edit.apply(self.master.home)
-        began = self._pace.seconds()
-        waiting = list(self.workers)
-
-        def has(wanted: Node) -> bool:
-            for worker in list(waiting):
-                if edit.isIn(worker.home):
-                    waiting.remove(worker)
-                    seconds = self._pace.seconds() - began
-                    self._watcher.say(worker, f"has it after {seconds:.2f} s")
-            return wanted not in waiting
-
-        for worker in self.workers:
-            self._watcher.until(partial(has, worker), worker, "did not get it")
+        self._watcher.each(
+            self.workers,
+            lambda worker: edit.isIn(worker.home),
+            "has it",
+            "did not get it",
+            self._pace.seconds(),
+        )
 
     def _cut(self) -> None:
         """
         Kill a worker in the middle of a large transfer and start it again.
         """
-        self._begin("3. A worker is killed in the middle of a large transfer")
+        self._screen.step("A worker is killed in the middle of a large transfer")
         victim = self.workers[0]
         path = self.master.home.join(LARGE)
         total = writeLargeList(path, self._choice.size, _SEED, self._pace)
@@ -259,7 +264,7 @@ class Story:
 
         @raise DemoFailed: if it is not the same everywhere.
         """
-        self._begin("4. What each node has, computed by this demo from the files in its home")
+        self._screen.step("What each node has, computed by this demo from the files in its home")
         end = self._pace.seconds() + PATIENCE / 2
         while True:
             seen = [inspector.look() for inspector in self._inspectors]
@@ -298,9 +303,6 @@ class Story:
             f"first: {paths[0]}.",
             node,
         )
-
-    def _begin(self, title: str) -> None:
-        self._screen.say(f"\n{title}")
 
 
 def _received(home: Home) -> list[int]:

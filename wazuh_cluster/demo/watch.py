@@ -4,12 +4,20 @@ Watching what arrives at the workers, a line for each.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from wazuh_cluster.demo.arrivals import Arrivals
 from wazuh_cluster.demo.nodes import DemoFailed, Node
 from wazuh_cluster.demo.pace import Pace
 from wazuh_cluster.demo.show import Screen
+from wazuh_cluster.errors import ClusterError
+
+T = TypeVar("T")
 
 #: What every wait ends after, in seconds.
 PATIENCE = 60.0
@@ -66,6 +74,56 @@ class Watcher:
             if self._pace.seconds() > end:
                 raise DemoFailed(f"{node.name} {otherwise} after {PATIENCE:.0f} s.", node)
             self._pace.pause(0.01)
+
+    def each(
+        self,
+        nodes: Sequence[Node],
+        has: Callable[[Node], bool],
+        said: str,
+        otherwise: str,
+        began: float,
+    ) -> None:
+        """
+        Wait until each of some nodes has something, and print a line for each
+        that says after how long.
+
+        @param said: what is true of it then.
+        @param otherwise: what is wrong with a node that never has it.
+        @param began: since when, by the pace's clock.
+        """
+        waiting = list(nodes)
+
+        def reached(wanted: Node) -> bool:
+            for node in list(waiting):
+                if has(node):
+                    waiting.remove(node)
+                    self.say(node, f"{said} after {self._pace.seconds() - began:.2f} s")
+            return wanted not in waiting
+
+        for node in nodes:
+            self.until(partial(reached, node), node, otherwise)
+
+    def result(self, work: Coroutine[Deferred[Any], Any, T], node: Node) -> T:
+        """
+        Wait for what some work gives that goes on while the pace pauses.
+
+        @param node: whose answer that is.
+        @raise DemoFailed: for what the work fails with.
+        """
+        results: list[T] = []
+        failures: list[Failure] = []
+        working = Deferred.fromCoroutine(work)
+        working.addCallbacks(results.append, failures.append)
+        try:
+            self.until(lambda: bool(results or failures), node, "did not answer")
+        finally:
+            working.cancel()
+        for failure in failures:
+            # That a node ended says more than that it does not answer.
+            self.check()
+            failure.trap(ClusterError)
+            raise DemoFailed(f"{node.name}: {failure.getErrorMessage()}.", node) from None
+        return results[0]
 
     def arrivals(
         self,

@@ -118,6 +118,8 @@ class Preparation:
             if not self._staging.has(entry.digest):
                 why = self._reasons.get(entry.path, "its content has not come in")
                 self.ready.failed[entry.path] = why
+            elif missing and item.extraValid and self._waitsForKeys(entry.path):
+                continue
             elif item.ownTime and self._isTooSoon(entry.path):
                 self.ready.postponed.append(entry.path)
             elif (yield from self._one(index, entry, item)):
@@ -145,6 +147,21 @@ class Preparation:
         self.ready.places.clear()
         self._probes.clear()
         return not left
+
+    def _waitsForKeys(self, path: bytes) -> bool:
+        """
+        Whether a new assignment waits, because the keys that come before it
+        are not ready: the agent's may be among them.
+        """
+        for item in self._items:
+            if item.ownTime and item.path in self.ready.postponed:
+                self.ready.postponed.append(path)
+                return True
+            if item.ownTime and item.path in self.ready.failed:
+                keys = item.path.decode("utf-8", "backslashreplace")
+                self.ready.failed[path] = f"it waits for {keys}, which could not be had"
+                return True
+        return False
 
     def _isTooSoon(self, path: bytes) -> bool:
         """

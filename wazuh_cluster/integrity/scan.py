@@ -130,6 +130,9 @@ def scan(
         walk.installed = installed
     for item in items:
         yield from walk.item(item)
+    for item in items:
+        if item.isFile and item.ownTime:
+            yield from walk.again(item)
     return walk.builder.build(
         walk.held,
         walk.folders,
@@ -181,6 +184,8 @@ class _Walk:
         self.problems: dict[bytes, str] = {}
         self.hashed = 0
         self.hashedBytes = 0
+        # What a single file looked like, of items that are one.
+        self._single: dict[bytes, FileStat] = {}
 
     def item(self, item: Item) -> Slices[None]:
         """
@@ -230,6 +235,34 @@ class _Walk:
         if stat.S_ISDIR(mode):
             kind = FolderKind(item.folderMode, stat.S_IMODE(mode), uid, gid)
             self.folderKinds.setdefault(kind, []).append(path)
+
+    def again(self, item: Item) -> Slices[None]:
+        """
+        Look a second time at an item that is a single file, after all others:
+        an agent's key is written before its assignment, so whoever has seen
+        the one must see the other.
+        """
+        if any(held.path == item.path for held in self.held):
+            return
+        place, _, name = item.path.rpartition(b"/")
+        try:
+            folder = self._fileSystem.openFolder(_below(self._home, place))
+        except OSError:
+            return
+        try:
+            status = folder.status(name)
+            known = self._single.get(item.path)
+            if stat.S_ISREG(status[0]) and (known is None or status[1:5] != known[1:5]):
+                file = folder.openRead(name)
+                try:
+                    self.builder.replace(item.path, *(yield from self._hash(file)))
+                finally:
+                    file.close()
+        except OSError:
+            # The next scan says what is wrong.
+            return
+        finally:
+            folder.close()
 
     def _isMissing(self, path: bytes, error: OSError) -> bool:
         """
@@ -320,6 +353,7 @@ class _Walk:
             if error.errno not in _GONE:
                 self._holdFor(path, "cannot be looked at", error)
             return
+        self._single[path] = status
         if not stat.S_ISREG(status[0]):
             yield from self._irregular(folder, item, name, path, status)
         elif not self._isSame(path, status):
@@ -389,7 +423,18 @@ class _Walk:
 
     def _read(self, file: IOpenFile, path: bytes) -> Slices[None]:
         """
+        Take an open file in as it is.
+        """
+        self.builder.add(path, *(yield from self._hash(file)))
+        if self.hashed % _HASHED_STEP == 0:
+            yield
+
+    def _hash(self, file: IOpenFile) -> Slices[tuple[int, bytes, FileStat, bool]]:
+        """
         Hash an open file.
+
+        @return: its size, its digest, its status, and whether that can be
+            trusted.
         """
         now = self._now()
         before = file.status()
@@ -407,9 +452,7 @@ class _Walk:
         quiet = file.status()[:5] == before[:5] and size == before[1]
         self.hashed += 1
         self.hashedBytes += size
-        self.builder.add(path, size, hasher.digest(), before, quiet and self._isOld(before, now))
-        if self.hashed % _HASHED_STEP == 0:
-            yield
+        return size, hasher.digest(), before, quiet and self._isOld(before, now)
 
     def _isSame(self, path: bytes, status: FileStat) -> bool:
         """

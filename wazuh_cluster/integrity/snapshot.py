@@ -5,10 +5,11 @@ Snapshots: what one scan of a home saw, in columns beside its manifest.
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from attrs import field, frozen
+from attrs import field, fields, frozen
 
 from wazuh_cluster.integrity.manifest import Manifest
 from wazuh_cluster.interfaces import FileStat
@@ -91,6 +92,13 @@ class StatusColumns:
         self.uids.extend(other.uids[start:end])
         self.gids.extend(other.gids[start:end])
         self.trusted.extend(other.trusted[start:end])
+
+    def replace(self, start: int, end: int, other: StatusColumns) -> None:
+        """
+        Put the files of another snapshot in the place of a run.
+        """
+        for column in fields(StatusColumns):
+            getattr(self, column.name)[start:end] = getattr(other, column.name)
 
 
 class FolderKind(NamedTuple):
@@ -182,6 +190,24 @@ class SnapshotBuilder:
         self._mtimes.append(status[2] // 1_000_000_000)
         self._digests += digest
         self._columns.append(status, trusted)
+
+    def replace(
+        self, path: bytes, size: int, digest: bytes, status: FileStat, trusted: bool
+    ) -> None:
+        """
+        A file is another now than when it was added, or there since.
+        """
+        self._flush()
+        rest = SnapshotBuilder(self._algorithm, None)
+        rest.add(path, size, digest, status, trusted)
+        at = bisect_left(self._paths, path)
+        after = at + (at < len(self._paths) and self._paths[at] == path)
+        width = len(digest)
+        self._paths[at:after] = rest._paths
+        self._sizes[at:after] = rest._sizes
+        self._mtimes[at:after] = rest._mtimes
+        self._digests[at * width : after * width] = digest
+        self._columns.replace(at, after, rest._columns)
 
     def build(
         self,

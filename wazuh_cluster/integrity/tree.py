@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -148,17 +149,19 @@ class DirectoryTree:
             return None
         return Owner(status.uid, status.gid) if stat.S_ISDIR(status.mode) else None
 
-    def content(self, path: bytes) -> bytes | None:
+    def content(self, path: bytes, most: int | None = None) -> bytes | None:
         """
         See L{ITree.content}.
         """
         files = self._carriedFiles()
+        left = sys.maxsize if most is None else most
         try:
             file = files.open(path)
             try:
                 parts = []
-                while data := file.read(_BLOCK):
+                while data := file.read(min(_BLOCK, left)):
                     parts.append(data)
+                    left -= len(data)
             finally:
                 file.close()
         except (FileNotFoundError, NotADirectoryError):

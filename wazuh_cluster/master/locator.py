@@ -4,6 +4,8 @@ What the master answers: the responders, which translate and decide nothing.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -16,9 +18,11 @@ from wazuh_cluster.protocol import (
     ReportIntegrity,
     RequestFiles,
     RequestManifest,
+    SyncAgentInfo,
 )
 
 if TYPE_CHECKING:
+    from wazuh_cluster.master.agentinfo import MasterAgentInfo
     from wazuh_cluster.master.integrity import MasterIntegrity
     from wazuh_cluster.master.node import MasterNode
     from wazuh_cluster.master.session import Session
@@ -43,11 +47,11 @@ class MasterLocator(CommandLocator):
         return Deferred.fromCoroutine(self._node.join(self._session, hello))
 
     @KeepAlive.responder
-    def keepAlive(self, clock: int) -> dict[str, Any]:
+    def keepAlive(self, clock: int, tick: int | None) -> dict[str, Any]:
         """
         See L{KeepAlive}.
         """
-        return {"clock": self._node.keepAlive(self._session, clock)}
+        return {"clock": self._node.keepAlive(self._session, clock, tick)}
 
     @CheckIntegrity.responder
     def checkIntegrity(self, root: bytes, algorithm: str) -> dict[str, Any]:
@@ -94,3 +98,35 @@ class MasterLocator(CommandLocator):
         """
         self._integrity.report(self._session, report)
         return {}
+
+
+class AgentInfoLocator(CommandLocator):
+    """
+    The responders of a master that keeps agents' records, for one session.
+    """
+
+    def __init__(self, agentInfo: MasterAgentInfo, session: Session) -> None:
+        super().__init__()
+        self._agentInfo = agentInfo
+        self._session = session
+
+    @SyncAgentInfo.responder
+    def syncAgentInfo(
+        self, tick: int, records: bytes, details: bytes | None
+    ) -> Deferred[dict[str, Any]]:
+        """
+        See L{SyncAgentInfo}.
+        """
+        return Deferred.fromCoroutine(self._sync(tick, records, details or b""))
+
+    async def _sync(self, tick: int, records: bytes, details: bytes) -> dict[str, Any]:
+        answer = await self._agentInfo.sync(self._session, tick, records, details)
+        return {
+            "taken": answer.taken,
+            "unknown": _array(answer.unknown),
+            "incomplete": _array(answer.incomplete),
+        }
+
+
+def _array(ids: Sequence[int]) -> bytes:
+    return json.dumps(list(ids), separators=(",", ":")).encode("ascii") if ids else b"[]"

@@ -25,6 +25,7 @@ from wazuh_cluster.journal import KEEP_ALIVE
 from wazuh_cluster.master.chronicle import Chronicle
 from wazuh_cluster.master.roster import Roster
 from wazuh_cluster.master.session import Session
+from wazuh_cluster.master.ticks import KnownTicks
 from wazuh_cluster.model import WORKER, Identity, NodeStatus, WorkerInfo
 from wazuh_cluster.protocol import (
     NEWEST_VERSION,
@@ -49,6 +50,7 @@ class MasterNode:
         trust: IClusterTrust,
         clock: IReactorTime,
         wallClock: Callable[[], float],
+        uptime: Callable[[], float],
         homeId: bytes,
         software: str,
         wazuhVersion: str,
@@ -61,6 +63,7 @@ class MasterNode:
         self.identity: Identity = trust.identity
         self.homeId = homeId
         self.wallClock = wallClock
+        self._ticks = KnownTicks(uptime)
         self.roster = Roster(limits.workers)
         self._clock = clock
         self._software = software
@@ -94,6 +97,9 @@ class MasterNode:
             session.refusal = refusal
             self.chronicle.refused(session.describe(), refusal)
             raise
+        session.ticks = self._ticks.of(info.name, info.nonce)
+        if hello["tick"] is not None:
+            session.ticks.see(hello["tick"] / 1e6)
         self.chronicle.joined(session.log, info)
         return {
             "name": self.identity.name,
@@ -152,14 +158,17 @@ class MasterNode:
         elif session.refusal is None:
             self.chronicle.stranger(session.peer.address(), why)
 
-    def keepAlive(self, session: Session, clock: int) -> int:
+    def keepAlive(self, session: Session, clock: int, tick: int | None) -> int:
         """
         A worker is alive.
 
         @param clock: its wall clock, in microseconds.
-        @return: the master's.
+        @param tick: its monotonic clock, likewise, if it says.
+        @return: the master's wall clock.
         """
         status = session.requireJoined()
+        if tick is not None:
+            session.ticks.see(tick / 1e6)
         status.lastKeepAlive = self._clock.seconds()
         now = int(self.wallClock() * 1e6)
         status.clockOffset = (clock - now) / 1e6

@@ -4,8 +4,10 @@ The master as a service: its port and its threads.
 
 from __future__ import annotations
 
+import os
+import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from twisted.application.service import MultiService
@@ -15,22 +17,36 @@ from twisted.protocols.amp import Command, IResponderLocator
 from twisted.python.failure import Failure
 
 from wazuh_cluster import __version__
+from wazuh_cluster.agents.fleet import DISCONNECTION_TIME
+from wazuh_cluster.agents.interfaces import (
+    IAgentSource,
+    IAgentStore,
+    IAssignments,
+    IFleet,
+    IRegistrar,
+)
 from wazuh_cluster.defaults import stateOf, threadRunners, trustOf
+from wazuh_cluster.enrollment import IEnroller
 from wazuh_cluster.errors import LinkClosed
 from wazuh_cluster.home import homeId
 from wazuh_cluster.integrity import Snapshot
 from wazuh_cluster.interfaces import IClusterTrust, IRunner, IState, ITree
 from wazuh_cluster.journal import KEEP_ALIVE, LOCAL_INTEGRITY, MAIN, Journal
+from wazuh_cluster.master.agents import MasterAgents
 from wazuh_cluster.master.doorstep import DoorstepFactory
 from wazuh_cluster.master.generations import Generations
 from wazuh_cluster.master.integrity import MasterIntegrity
 from wazuh_cluster.master.listener import SessionFactory
+from wazuh_cluster.master.locator import MasterLocator
 from wazuh_cluster.master.node import MasterNode
 from wazuh_cluster.master.session import Session
 from wazuh_cluster.model import MASTER, Identity, NodeName, NodeStatus
 from wazuh_cluster.periodic import Periodic
 from wazuh_cluster.protocol import Limits
+from wazuh_cluster.requests.table import Requests
+from wazuh_cluster.steadyclock import SteadyClock
 from wazuh_cluster.trust import ClusterKey
+from wazuh_cluster.uptime import uptime as systemUptime
 
 #: Seconds between two scans.
 INTERVAL = 8.0
@@ -49,6 +65,7 @@ class MasterService(MultiService):
 
     @ivar fileIntegrity: the thread File integrity.
     @ivar checkKeepAlives: the thread Check keep-alives.
+    @ivar agents: what it does for agents.
     """
 
     def __init__(
@@ -63,10 +80,21 @@ class MasterService(MultiService):
         state: IState | None = None,
         runner: Callable[[str], IRunner] | None = None,
         locators: Sequence[IResponderLocator] = (),
+        registrar: IRegistrar | None = None,
+        store: IAgentStore | None = None,
+        agents: IAgentSource | None = None,
+        fleet: IFleet | None = None,
+        assignments: IAssignments | None = None,
+        administrators: Collection[str] = (),
         limits: Limits | None = None,
         wallClock: Callable[[], float] = time.time,
+        random: Callable[[int], bytes] = os.urandom,
+        uptime: Callable[[], float] = systemUptime,
+        hostName: str | None = None,
         wazuhVersion: str = "",
         integrityInterval: float = INTERVAL,
+        agentInfoInterval: float = 10.0,
+        disconnectionTime: float = DISCONNECTION_TIME,
         checkInterval: float = 60.0,
         silence: float = 120.0,
     ) -> None:
@@ -77,8 +105,24 @@ class MasterService(MultiService):
         @param runner: makes the runner of a name; threads by default.
         @param locators: responders of commands of one's own; they answer
             workers that joined.
+        @param hostName: the name that no agent may have; by default this
+            machine's.
+        @param registrar: registers agents; without one, this master does not.
+        @param store: the records of the fleet's agents; they are kept only
+            where there is a C{registrar} too.
+        @param agents: the records of the agents that report to this master
+            itself.
+        @param fleet: the agents for tables; by default registrar and store
+            together.
+        @param assignments: the groups. Without a registrar nobody comes into
+            one, for only registered agents do.
+        @param administrators: the workers at which agents may be removed and
+            groups changed.
+        @param uptime: the monotonic clock, see L{wazuh_cluster.uptime}.
         @param wazuhVersion: the manager's version, for tables.
         @param integrityInterval: seconds between two scans.
+        @param disconnectionTime: after how many seconds without a word an agent
+            counts as disconnected.
         @param checkInterval: seconds between two looks for silent workers.
         @param silence: how long a worker may send no keep-alive, in seconds.
         """
@@ -91,12 +135,15 @@ class MasterService(MultiService):
         self._locators = tuple(locators)
         self._limits = limits or Limits()
         self._wallClock = wallClock
+        self._uptime = uptime
+        self._steady = SteadyClock(wallClock, uptime)
         self._silence = silence
         self._wazuhVersion = wazuhVersion
         self._trust = trustOf(trust, Identity(cluster, MASTER, name))
         makeRunner = threadRunners(reactor) if runner is None else runner
         self._scanRunner = makeRunner("integrity")
         self._packRunners = [makeRunner(f"packs-{n + 1}") for n in range(PACK_RUNNERS)]
+        self._runners = [self._scanRunner, *self._packRunners]
         self._log = Journal(MAIN)
         self._snapshot: Snapshot | None = None
         self._node: MasterNode | None = None
@@ -123,8 +170,43 @@ class MasterService(MultiService):
             Journal(KEEP_ALIVE),
             now=False,
         )
-        self.fileIntegrity.setServiceParent(self)
-        self.checkKeepAlives.setServiceParent(self)
+        self.agents = MasterAgents(
+            name,
+            reactor,
+            self._state,
+            makeRunner,
+            self._limits,
+            self._steady,
+            uptime,
+            random,
+            socket.gethostname() if hostName is None else hostName,
+            self.fileIntegrity.poke,
+            registrar=registrar,
+            store=store,
+            source=agents,
+            fleet=fleet,
+            assignments=assignments,
+            administrators=administrators,
+            agentInfoInterval=agentInfoInterval,
+            disconnectionTime=disconnectionTime,
+        )
+        for service in (self.fileIntegrity, self.checkKeepAlives, self.agents):
+            service.setServiceParent(self)
+
+    @property
+    def enroller(self) -> IEnroller | None:
+        """
+        Enrolls agents by the registrar, if there is one; for an
+        L{EnrollmentService<wazuh_cluster.enrollment.EnrollmentService>}.
+        """
+        return self.agents.enroller
+
+    @property
+    def requests(self) -> Requests:
+        """
+        What workers, and programs on this node, may ask.
+        """
+        return self.agents.requests
 
     @property
     def node(self) -> MasterNode:
@@ -216,7 +298,7 @@ class MasterService(MultiService):
             self._node.chronicle.close()
         if self._integrity is not None:
             self._integrity.close()
-        for runner in (self._scanRunner, *self._packRunners):
+        for runner in self._runners:
             runner.stop()
 
     def stopService(self) -> Deferred[None]:
@@ -255,10 +337,12 @@ class MasterService(MultiService):
     def _makeNode(self) -> MasterNode:
         # Not before the privileges are shed: the files are the daemon's.
         home = homeId(self._state)
+        self._steady.begin(self._state)
         node = MasterNode(
             self._trust,
             self._reactor,
             self._wallClock,
+            self._uptime,
             home,
             f"wazuh_cluster {__version__}",
             self._wazuhVersion,
@@ -276,15 +360,23 @@ class MasterService(MultiService):
             self._node.chronicle.stranger(address, why)
 
     def _session(self) -> Session:
-        return Session(
+        session = Session(
             self.node,
-            self.integrity,
             self._trust,
             self._reactor,
             self._limits,
-            self._locators,
+            self._locatorsOf,
             None if self._doorsteps is None else self._doorsteps.since,
         )
+        self.agents.joining(session)
+        return session
+
+    def _locatorsOf(self, session: Session) -> list[IResponderLocator]:
+        """
+        What answers on one session.
+        """
+        files = MasterLocator(self.node, self.integrity, session)
+        return [files, *self.agents.locators(session), *self._locators]
 
     async def _recalculate(self) -> str:
         self._snapshot = await self._scanRunner.run(self._tree.scan(self._snapshot))

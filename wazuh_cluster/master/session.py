@@ -4,7 +4,7 @@ One connection to the master, from the first byte to the last.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
@@ -14,12 +14,12 @@ from twisted.protocols.amp import AmpError, IResponderLocator
 from wazuh_cluster.errors import ClusterError, IdentityMismatch, ProtocolViolation, Refused
 from wazuh_cluster.interfaces import IClusterTrust
 from wazuh_cluster.journal import MAIN, Journal
-from wazuh_cluster.master.locator import MasterLocator
+from wazuh_cluster.master.ticks import Ticks
 from wazuh_cluster.model import MASTER, WORKER, Identity, NodeStatus, WorkerInfo
 from wazuh_cluster.protocol import KeepAlive, Limits, Peer, Transfers
+from wazuh_cluster.protocol.deadlines import Deadlines
 
 if TYPE_CHECKING:
-    from wazuh_cluster.master.integrity import MasterIntegrity
     from wazuh_cluster.master.node import MasterNode
 
 #: For how many seconds an answer shows that a worker lives.
@@ -37,19 +37,22 @@ class Session:
         joined.
     @ivar refusal: why it may not join, if that was said.
     @ivar holdsSaid: what it holds back, as far as the log says so.
+    @ivar ticks: what the worker's monotonic clock is on the master's; there
+        once it joined.
+    @ivar deadlines: by which its commands are answered.
     """
 
     def __init__(
         self,
         node: MasterNode,
-        integrity: MasterIntegrity,
         trust: IClusterTrust,
         clock: IReactorTime,
         limits: Limits,
-        locators: Sequence[IResponderLocator],
+        locators: Callable[[Session], Sequence[IResponderLocator]],
         since: float | None = None,
     ) -> None:
         """
+        @param locators: makes the responders of this session.
         @param since: when the connection was made; the greeting's time counts
             from then on.
         """
@@ -61,14 +64,16 @@ class Session:
         self.status: NodeStatus | None = None
         self.refusal: Refused | None = None
         self.holdsSaid: frozenset[str] = frozenset()
+        self.ticks: Ticks
         self._greeted = False
         self._heard: float | None = None
         self._probes: list[Deferred[bool]] = []
         self.log = Journal(MAIN)
+        self.deadlines = Deadlines(clock, limits.answerTimeout / 2, limits.openResponders, self.log)
         self.transfers = Transfers(MASTER, clock, limits)
         self.peer = Peer(
             WORKER,
-            [self.transfers, MasterLocator(node, integrity, self), *locators],
+            [self.transfers, *locators(self)],
             clock,
             limits,
             self._handshaken,
@@ -162,4 +167,5 @@ class Session:
         self.log = self.log.bound(f"Worker {self.identity.name}")
 
     def _closed(self, why: BaseException) -> None:
+        self.deadlines.close()
         self._node.left(self, why)

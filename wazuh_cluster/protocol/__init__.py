@@ -7,11 +7,13 @@ nothing in the process.
 """
 
 from wazuh_cluster.protocol.commands import (
+    BODY_SIZE,
     CHUNK_SIZE,
     COMMANDS,
     NEWEST_VERSION,
     OLDEST_VERSION,
     AbortTransfer,
+    AssignGroups,
     CheckIntegrity,
     ClusterCommand,
     EndTransfer,
@@ -19,10 +21,14 @@ from wazuh_cluster.protocol.commands import (
     Hello,
     IntegrityChanged,
     KeepAlive,
+    RegisterAgent,
     ReportIntegrity,
+    Request,
     RequestFiles,
     RequestManifest,
+    SyncAgentInfo,
     TransferCredit,
+    UndoRegistration,
 )
 from wazuh_cluster.protocol.interfaces import ISink, ISource
 from wazuh_cluster.protocol.limits import Limits
@@ -31,11 +37,13 @@ from wazuh_cluster.protocol.streams import BytesSource, LaterSource, RunnerSink,
 from wazuh_cluster.protocol.transfer import Transfers
 
 __all__ = [
+    "BODY_SIZE",
     "CHUNK_SIZE",
     "COMMANDS",
     "NEWEST_VERSION",
     "OLDEST_VERSION",
     "AbortTransfer",
+    "AssignGroups",
     "BytesSource",
     "CheckIntegrity",
     "ClusterCommand",
@@ -49,11 +57,15 @@ __all__ = [
     "LaterSource",
     "Limits",
     "Peer",
+    "RegisterAgent",
     "ReportIntegrity",
+    "Request",
     "RequestFiles",
     "RequestManifest",
     "RunnerSink",
     "RunnerSource",
+    "SyncAgentInfo",
     "TransferCredit",
     "Transfers",
+    "UndoRegistration",
 ]

@@ -21,6 +21,9 @@ NEWEST_VERSION = 1
 #: The largest piece of a transfer that travels in one box.
 CHUNK_SIZE = 65_000
 
+#: The largest body that travels in one box beside other arguments.
+BODY_SIZE = 60_000
+
 _ID = (16, 16)
 _ROOT = (32, 32)
 
@@ -74,8 +77,8 @@ class Hello(FromWorker):
     C{version} in the answer is the one that this link speaks from here on.
     C{homeId} names the home over restarts, C{nonce} the process. C{agentId} is
     the highest agent id that the worker ever held. C{epoch} has room for the
-    term of a master's office. C{items} is the digest of what the worker
-    carries, C{itemsText} says it to people.
+    term of a master's office. C{tick}: see L{KeepAlive}. C{items} is the digest
+    of what the worker carries, C{itemsText} says it to people.
     """
 
     arguments = [
@@ -90,6 +93,7 @@ class Hello(FromWorker):
         (b"wazuh", Text(64)),
         (b"agentId", Whole(optional=True)),
         (b"epoch", Whole(optional=True)),
+        (b"tick", Whole(optional=True)),
         (b"items", Octets(*_ROOT, optional=True)),
         (b"itemsText", Text(16_000, optional=True)),
     ]
@@ -121,10 +125,13 @@ class KeepAlive(FromEither):
 
     Sent by: a worker every minute; a master to see whether a worker still
     lives. C{clock} is the sender's wall clock, the answer's the receiver's, in
-    microseconds since the epoch.
+    microseconds since the epoch. C{tick} is the sender's monotonic clock, in
+    microseconds since a moment of its own choice: the smallest difference to
+    the receiver's that was ever seen tells what a tick is there, for messages
+    may be late but never early.
     """
 
-    arguments = [(b"clock", Whole())]
+    arguments = [(b"clock", Whole()), (b"tick", Whole(optional=True))]
     response = [(b"clock", Whole())]
 
 
@@ -277,6 +284,112 @@ class IntegrityChanged(ClusterCommand):
     requiresAnswer = False
 
 
+class SyncAgentInfo(FromWorker):
+    """
+    What changed of the agents that report to me.
+
+    Sent by: worker. C{records} is a batch: a UTF-8 JSON array of objects, one
+    for each agent; C{details} is what is known of them besides; see "Agents" in
+    the manual. C{tick} is the worker's
+    monotonic clock when the ages in it were written, as in L{KeepAlive}: they
+    count back from it. The answer comes when the batch is committed: C{taken}
+    counts the records that were taken, C{unknown} is a JSON array of the ids
+    that the master does not know, C{incomplete} one of those of which it wants
+    all that is known.
+    """
+
+    arguments = [
+        (b"tick", Whole()),
+        (b"records", Octets(2, BODY_SIZE)),
+        (b"details", Octets(0, BODY_SIZE, optional=True)),
+    ]
+    response = [
+        (b"taken", Whole()),
+        (b"unknown", Octets(2, BODY_SIZE)),
+        (b"incomplete", Octets(2, BODY_SIZE, optional=True)),
+    ]
+    errors = {errors.StoreFailed: b"STORE_FAILED"}
+
+
+class RegisterAgent(FromWorker):
+    """
+    Register this agent, which asked at my door.
+
+    Sent by: worker. C{request} is an id that the worker made: the same again is
+    a retry, and gives the same agent. C{groups} is a list with commas;
+    C{keyHash} is of the key that the agent has. The answer comes when the
+    registration is durable. A refusal's text is authd's code, a blank and
+    authd's text.
+    """
+
+    arguments = [
+        (b"request", Octets(*_ID)),
+        (b"name", Text(128)),
+        (b"ip", Text(64)),
+        (b"groups", Text(33_000, optional=True)),
+        (b"keyHash", Text(40, optional=True)),
+    ]
+    response = [
+        (b"id", Whole()),
+        (b"name", Text(128)),
+        (b"ip", Text(64)),
+        (b"key", Text(4096)),
+    ]
+    errors = {
+        errors.RegistrationRefused: b"REGISTRATION_REFUSED",
+        errors.TooBusy: b"TOO_BUSY",
+    }
+
+
+class UndoRegistration(FromWorker):
+    """
+    The agents of these requests never got their answer.
+
+    Sent by: worker. C{requests} is one id of 16 bytes after the other. The
+    master removes what they registered through this worker, and refuses them
+    from now on.
+    """
+
+    arguments = [(b"requests", Octets(16, 16 * 1024))]
+    response = []
+    errors = {errors.RegistrationRefused: b"REGISTRATION_REFUSED"}
+
+
+class AssignGroups(FromWorker):
+    """
+    These agents first showed up here, with these groups.
+
+    Sent by: worker. C{assignments} is a UTF-8 JSON object: an agent's id in
+    digits to an array of the names of its groups. The answer comes when what
+    was taken is durable; C{refused} is a JSON object: the ids that were not
+    taken, to why, one line each. On an error nothing is refused: the worker
+    offers it all again later.
+    """
+
+    arguments = [(b"assignments", Octets(2, BODY_SIZE))]
+    response = [(b"refused", Octets(2, BODY_SIZE))]
+    errors = {
+        errors.GroupRefused: b"GROUP_REFUSED",
+        errors.StoreFailed: b"STORE_FAILED",
+    }
+
+
+class Request(FromEither):
+    """
+    Do, or tell me, something that has a name on your list of what a node of my
+    role may ask.
+
+    Sent by: either. What C{body} and the answer are, the name says.
+    """
+
+    arguments = [(b"name", Text(64)), (b"body", Octets(0, BODY_SIZE))]
+    response = [(b"body", Octets(0, BODY_SIZE))]
+    errors = {
+        errors.RequestRefused: b"REQUEST_REFUSED",
+        errors.TooBusy: b"TOO_BUSY",
+    }
+
+
 #: All commands of the links, by their name on the wire.
 COMMANDS: dict[bytes, type[ClusterCommand]] = {
     command.commandName: command
@@ -292,5 +405,10 @@ COMMANDS: dict[bytes, type[ClusterCommand]] = {
         TransferCredit,
         ReportIntegrity,
         IntegrityChanged,
+        SyncAgentInfo,
+        RegisterAgent,
+        UndoRegistration,
+        AssignGroups,
+        Request,
     )
 }

@@ -45,6 +45,9 @@ class Limits:
     @ivar manifestFiles: files of a manifest.
     @ivar manifestBytes: size of a manifest on the wire.
     @ivar workers: workers that may be joined to a master.
+    @ivar registrations: registrations of one worker that may be under way. It
+        leaves some of C{openResponders} to everything else, for a disk that
+        hangs holds them up.
     @ivar greeting: connections that have said nothing yet, and likewise those
         that said something but not Hello, on the whole listener; beyond it
         the one that waits longest is closed.
@@ -70,5 +73,6 @@ class Limits:
     manifestFiles: int = 500_000
     manifestBytes: int = 64 * 1024 * 1024
     workers: int = 1000
+    registrations: int = 10
     greeting: int = 512
     greetingPerAddress: int = 256

@@ -119,10 +119,25 @@ class Peer(Protocol, amp.BoxDispatcher):
         @raise ProtocolViolation: if the answer cannot be read; the link is
             aborted then too.
         """
-        asked: Deferred[dict[str, Any]] = self.callRemote(command, **arguments)
         limit = self.limits.answerTimeout if timeout is None else timeout
         late = LinkStalled(f"no answer to {command.commandName.decode('ascii')} within {limit:g} s")
         timer = self.clock.callLater(limit, self.abort, late)
+        try:
+            return await self.ask(command, **arguments)
+        finally:
+            if timer.active():
+                timer.cancel()
+
+    async def ask(self, command: type[amp.Command], **arguments: Any) -> dict[str, Any]:
+        """
+        Ask the peer, and wait for its answer as long as there is a link: for
+        what a disk or a database at the other end may hold up.
+
+        @raise LinkClosed: if there is no link, or none any more.
+        @raise ProtocolViolation: if the answer cannot be read; the link is
+            aborted then.
+        """
+        asked: Deferred[dict[str, Any]] = self.callRemote(command, **arguments)
         try:
             return await asked
         except (ConnectionClosed, ConnectionDone, ConnectionLost):
@@ -130,9 +145,6 @@ class Peer(Protocol, amp.BoxDispatcher):
         except ProtocolViolation as violation:
             self.abort(violation)
             raise
-        finally:
-            if timer.active():
-                timer.cancel()
 
     def tell(self, command: type[ClusterCommand], **arguments: Any) -> None:
         """

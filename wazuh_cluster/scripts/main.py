@@ -74,6 +74,12 @@ COMMANDS = (
     Command(
         "accept", "wazuh_cluster.scripts.accept", "AcceptOptions", "Release what a worker holds."
     ),
+    Command(
+        "agents", "wazuh_cluster.scripts.agents", "AgentsOptions", "Show, remove and report agents."
+    ),
+    Command(
+        "groups", "wazuh_cluster.scripts.groups", "GroupsOptions", "Show and change agents' groups."
+    ),
     Command("demo", "wazuh_cluster.demo.command", "DemoOptions", "Show a cluster at work."),
 )
 

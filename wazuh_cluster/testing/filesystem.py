@@ -295,6 +295,30 @@ class MemoryFileSystem:
         """
         self._rules.clear()
 
+    def settle(self) -> None:
+        """
+        Let all that is there be on the disk, as what has been there for long.
+        """
+        for node in self._nodes():
+            node.synced = bytes(node.content)
+            node.syncedChildren = dict(node.children)
+
+    def crash(self, namesStay: bool = False) -> None:
+        """
+        Lose what was not made durable, as a machine does that loses its power.
+        Open files and folders are of no more use.
+
+        @param namesStay: whether the system had written the names down all the
+            same, as it may at any time: then a name may lead to a content that
+            is not whole.
+        """
+        for node in self._nodes():
+            if not namesStay:
+                node.children = dict(node.syncedChildren)
+            node.content = bytearray(node.synced or b"")
+            node.links = 1
+        self.settle()
+
     # For the open folders and files.
 
     def _operate(self, operation: str, path: bytes, changes: bool = False) -> None:

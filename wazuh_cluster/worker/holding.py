@@ -38,6 +38,7 @@ class Decision:
 
     @ivar released: ids of holds that the operator accepted.
     @ivar other: whether this master is another than the one joined first.
+    @ivar refused: extra valid files that the master refused.
     """
 
     comparison: Comparison
@@ -45,6 +46,7 @@ class Decision:
     plan: Plan
     released: frozenset[str]
     other: bool
+    refused: frozenset[bytes] = frozenset()
 
 
 class Holding:
@@ -90,12 +92,15 @@ class Holding:
         manifest: Manifest,
         master: bytes,
         owner: Owner | None,
+        refused: frozenset[bytes] = frozenset(),
     ) -> Decision:
         """
         Decide by the paths.
 
+        @param comparison: as L{recall} gives it.
         @param master: the master's id. The first one is remembered before any
             of its files come.
+        @param refused: extra valid files that the master refused.
         @raise wazuh_cluster.errors.StateDamaged: if what was accepted, or who
             was joined first, cannot be read.
         @raise OSError: if the first master cannot be remembered.
@@ -108,12 +113,12 @@ class Holding:
         other = first != master
 
         def work() -> Slices[Decision]:
-            known = self._knowGone(comparison)
             yield
-            holds = findHolds(known, local, manifest, self._tree.items, other, released)
+            items = self._tree.items
+            holds = findHolds(comparison, local, manifest, items, other, released, refused)
             yield
-            plan = makePlan(known, holds, manifest, owner)
-            return Decision(known, holds, plan, released, other)
+            plan = makePlan(comparison, holds, manifest, owner, refused)
+            return Decision(comparison, holds, plan, released, other, refused)
 
         return await self._runner.run(work())
 
@@ -127,7 +132,7 @@ class Holding:
             return decision
         plan, holds = decision.plan, decision.holds.plus(hold)
         plan = await self._runner.call(
-            makePlan, decision.comparison, holds, plan.manifest, plan.owner
+            makePlan, decision.comparison, holds, plan.manifest, plan.owner, decision.refused
         )
         return evolve(decision, holds=holds, plan=plan)
 
@@ -200,10 +205,11 @@ class Holding:
             return None
         return (yield from agentsHold(self._tree.content(_KEYS) or b"", new))
 
-    def _knowGone(self, comparison: Comparison) -> Comparison:
+    def recall(self, comparison: Comparison) -> Comparison:
         """
-        What was deleted on the master and is held here is extra, not extra
-        valid, though the last manifest does not have it any more.
+        The comparison by what is remembered: what was deleted on the master and
+        is held here is extra, not extra valid, though the last manifest does
+        not have it any more.
         """
         if not self._gone:
             return comparison

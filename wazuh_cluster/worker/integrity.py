@@ -4,7 +4,7 @@ The thread Integrity: the worker's files become the master's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from attrs import define
@@ -35,6 +35,7 @@ from wazuh_cluster.journal import INTEGRITY_CHECK, INTEGRITY_SYNC, Journal
 from wazuh_cluster.model import Generation, MasterInfo
 from wazuh_cluster.protocol import CheckIntegrity, Limits, Peer, Transfers
 from wazuh_cluster.worker.account import Account, describeCounts, describeOutcome
+from wazuh_cluster.worker.assignments import Offers
 from wazuh_cluster.worker.fetch import Fetcher, Progress
 from wazuh_cluster.worker.holding import Holding
 from wazuh_cluster.worker.memory import Applied, WorkerMemory
@@ -104,7 +105,8 @@ class IntegrityThread:
         self._hinted = clock.seconds()
         self._algorithm = tree.algorithm
         self.snapshot: Snapshot | None = None
-        self._pending: frozenset[bytes] = frozenset()
+        self._offers = Offers(tree, runner, clock)
+        self._settled: Mapping[bytes, bytes] = {}
         self._account = Account(self._sync, tree.path, clock)
         self.progress = Progress()
 
@@ -131,6 +133,8 @@ class IntegrityThread:
         @param again: asks for a run before the next interval.
         """
         self._again = again
+        self._offers.joined()
+        self._settled = {}
         fetcher = Fetcher(
             peer,
             transfers,
@@ -233,9 +237,16 @@ class IntegrityThread:
         return snapshot
 
     def _root(self, snapshot: Snapshot) -> Slices[bytes]:
-        without: list[bytes] = [*self.holds.paths, *self._pending]
+        without: list[bytes] = list(self.holds.paths)
         if self.applied is not None:
             without.extend(held.path for held in self.applied.manifest.held)
+        manifest = snapshot.manifest
+        for steps, (path, digest) in enumerate(self._settled.items()):
+            if steps % _STEP == 0:
+                yield
+            index = manifest.index(path)
+            if index is not None and manifest.digest(index) == digest:
+                without.append(path)
         yield
         root: bytes = yield from snapshot.manifest.rootSlices(self.tree.items, PathSet(without))
         return root
@@ -300,9 +311,13 @@ class IntegrityThread:
         known = self.applied
         lastApplied = known.manifest if known is not None else None
         comparison = await self._runner.run(self.tree.compare(snapshot, manifest, lastApplied))
+        comparison = await self._runner.call(self._holding.recall, comparison)
+        offered = await self._offers.offer(
+            link.peer, comparison.extraValid, snapshot.manifest, generation
+        )
         owner = await self._runner.call(self.tree.owner)
         decision = await self._holding.decide(
-            comparison, snapshot.manifest, manifest, generation.master, owner
+            comparison, snapshot.manifest, manifest, generation.master, owner, offered.refused
         )
         plan = decision.plan
         counts = describeCounts(plan)
@@ -323,7 +338,7 @@ class IntegrityThread:
             workplace.untidy = untidy or outcome.untidy
             changed = frozenset((*outcome.created, *outcome.updated))
             snapshot = await self._scan(Installed(manifest, changed, self.tree.items))
-        self._pending = frozenset(decision.comparison.extraValid)
+        self._settled = offered.settled
         complete = not (outcome.failed or outcome.postponed)
         refusal = await workplace.settle(
             Applied(generation, manifest), lastApplied, decision, complete, snapshot

@@ -26,9 +26,15 @@ class KeepAliveThread:
     """
 
     def __init__(
-        self, peer: Peer, clock: IReactorTime, wallClock: Callable[[], float], timeout: float
+        self,
+        peer: Peer,
+        clock: IReactorTime,
+        wallClock: Callable[[], float],
+        uptime: Callable[[], float],
+        timeout: float,
     ) -> None:
         """
+        @param uptime: the monotonic clock, see L{wazuh_cluster.uptime}.
         @param timeout: how long an answer may take, in seconds.
         """
         self.roundTrip: float | None = None
@@ -36,6 +42,7 @@ class KeepAliveThread:
         self._peer = peer
         self._clock = clock
         self._wallClock = wallClock
+        self._uptime = uptime
         self._timeout = timeout
         self._failures = 0
         self._log = Journal(KEEP_ALIVE)
@@ -52,7 +59,10 @@ class KeepAliveThread:
         # what the peer aborts on is a silence of both together.
         try:
             answer = await self._peer.call(
-                KeepAlive, self._timeout * MAX_FAILURES, clock=int(sent * 1e6)
+                KeepAlive,
+                self._timeout * MAX_FAILURES,
+                clock=int(sent * 1e6),
+                tick=int(self._uptime() * 1e6),
             )
         except LinkStalled:
             self._log.error("The master did not answer {n} keep-alives.", n=MAX_FAILURES)

@@ -26,7 +26,7 @@ class WorkerLocator(CommandLocator):
         self._changed = changed
 
     @KeepAlive.responder
-    def keepAlive(self, clock: int) -> dict[str, Any]:
+    def keepAlive(self, clock: int, tick: int | None) -> dict[str, Any]:
         """
         See L{KeepAlive}.
         """

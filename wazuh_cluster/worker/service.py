@@ -19,12 +19,21 @@ from twisted.protocols.amp import Command, IResponderLocator
 from twisted.python.failure import Failure
 
 from wazuh_cluster import __version__
+from wazuh_cluster.agents.interfaces import IAgentSource
 from wazuh_cluster.defaults import stateOf, threadRunners, trustOf
+from wazuh_cluster.enrollment import UndoList
 from wazuh_cluster.errors import IdentityMismatch, LinkClosed, VersionTooOld
 from wazuh_cluster.home import Home, homeId
 from wazuh_cluster.integrity import itemsDigest, itemsText
 from wazuh_cluster.interfaces import IClusterTrust, IRunner, IState, ITree, IWorkerObserver
-from wazuh_cluster.journal import INTEGRITY_SYNC, KEEP_ALIVE, MAIN, Journal
+from wazuh_cluster.journal import (
+    AGENT_INFO_SYNC,
+    ENROLLMENT,
+    INTEGRITY_SYNC,
+    KEEP_ALIVE,
+    MAIN,
+    Journal,
+)
 from wazuh_cluster.model import MASTER, WORKER, Identity, MasterInfo, NodeName
 from wazuh_cluster.periodic import Periodic
 from wazuh_cluster.protocol import (
@@ -35,13 +44,19 @@ from wazuh_cluster.protocol import (
     Peer,
     Transfers,
 )
+from wazuh_cluster.protocol.deadlines import Deadlines
+from wazuh_cluster.requests import Asker, Asking, Requests, RequestsLocator
 from wazuh_cluster.trust import ClusterKey
+from wazuh_cluster.uptime import uptime as systemUptime
+from wazuh_cluster.worker.agentids import HighestAgentId
+from wazuh_cluster.worker.agentinfo import AgentInfoThread, KeysObserver
 from wazuh_cluster.worker.complaints import Complaints
 from wazuh_cluster.worker.integrity import IntegrityThread
 from wazuh_cluster.worker.keepalive import KeepAliveThread
 from wazuh_cluster.worker.link import LinkCore, makeLink
 from wazuh_cluster.worker.locator import WorkerLocator
 from wazuh_cluster.worker.observers import Observers
+from wazuh_cluster.worker.registration import LinkEnroller
 
 #: Seconds between two looks at the integrity.
 INTERVAL = 9.0
@@ -50,10 +65,17 @@ INTERVAL = 9.0
 #: that fetches says how far it is long before.
 HUNG_AFTER = 900.0
 
+#: The thread that undoes registrations, and seconds between two of its runs; it
+#: also runs when there is something to undo.
+UNDO = "Undo registrations"
+UNDO_INTERVAL = 10.0
+
 #: From the first wait to the longest, in seconds. A master that was away for
 #: some seconds has its workers back within 5 s.
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 20.0
+
+_THE_MASTER = Asker("the master", administers=True, remedy="")
 
 
 class WorkerService(Service):
@@ -63,7 +85,13 @@ class WorkerService(Service):
     @ivar master: what the link's master said of itself; C{None} while there is
         no link.
     @ivar integrity: the thread Integrity, whether or not it runs.
+    @ivar agents: the records of the agents that report to this worker; C{None}
+        if none do.
+    @ivar agentInfo: the thread Agent info, likewise.
+    @ivar enroller: enrolls agents by asking the master; for an
+        L{EnrollmentService<wazuh_cluster.enrollment.EnrollmentService>}.
     @ivar threads: the running threads, by name.
+    @ivar requests: asks the master requests by their names.
     """
 
     def __init__(
@@ -75,6 +103,7 @@ class WorkerService(Service):
         tree: ITree,
         *,
         masterAddress: str = "",
+        agents: IAgentSource | None = None,
         observer: IWorkerObserver | None = None,
         cluster: str = "wazuh",
         state: IState | None = None,
@@ -82,23 +111,27 @@ class WorkerService(Service):
         locators: Sequence[IResponderLocator] = (),
         limits: Limits | None = None,
         wallClock: Callable[[], float] = time.time,
+        uptime: Callable[[], float] = systemUptime,
         random: Callable[[int], bytes] = os.urandom,
         jitter: Callable[[], float] = lambda: uniform(0.0, 0.5),
         wazuhVersion: str = "",
         keepAliveInterval: float = 60.0,
         integrityInterval: float = INTERVAL,
+        agentInfoInterval: float = 10.0,
         wazuhStarts: Callable[[], Iterable[float]] | None = None,
     ) -> None:
         """
         @param trust: the cluster key, or a trust of one's own.
         @param endpoint: where the master is.
         @param masterAddress: where that is, for people.
+        @param agents: the records of the agents that report to this worker.
         @param observer: is told of joins, syncs and losses.
         @param state: where to keep what outlives the process; by default below
             the tree.
         @param runner: makes the runner of a name; threads by default.
         @param locators: responders of commands of one's own; they answer the
             master.
+        @param uptime: the monotonic clock, see L{wazuh_cluster.uptime}.
         @param wazuhStarts: when wazuh-analysisd was started, as
             L{wazuh_cluster.home.Home.analysisdStarts}; by default from the
             pid files below the tree.
@@ -113,16 +146,36 @@ class WorkerService(Service):
         self._locators = tuple(locators)
         self._limits = limits or Limits()
         self._wallClock = wallClock
+        self._uptime = uptime
         self._wazuhVersion = wazuhVersion
         self._keepAliveInterval = keepAliveInterval
         self._integrityInterval = integrityInterval
+        self._agentInfoInterval = agentInfoInterval
         self._trust = trustOf(trust, Identity(cluster, WORKER, name))
         self._nonce = random(16)
         self._log = Journal(MAIN)
         self._complaints = Complaints(reactor, self._log, masterAddress)
-        self._observers = Observers([observer] if observer is not None else [])
         makeRunner = threadRunners(reactor) if runner is None else runner
         self._runner = makeRunner("integrity")
+        self._agentIds = HighestAgentId(tree, self._state, self._runner)
+        observers: list[IWorkerObserver] = [self._agentIds]
+        self.agents = agents
+        self.agentInfo: AgentInfoThread | None = None
+        if agents is not None:
+            self.agentInfo = AgentInfoThread(agents, tree, self._runner, reactor, uptime)
+            observers.append(KeysObserver(self.agentInfo.keysChanged))
+        if observer is not None:
+            observers.append(observer)
+        self._observers = Observers(observers)
+        self._registrationRunner = makeRunner("registrations")
+        self.enroller = LinkEnroller(
+            UndoList(self._state, self._registrationRunner),
+            reactor,
+            random,
+            self._limits,
+            lambda: self._poke(UNDO),
+            self._agentIds.saw,
+        )
         self.master: MasterInfo | None = None
         self.integrity = IntegrityThread(
             tree,
@@ -135,6 +188,9 @@ class WorkerService(Service):
             Home(tree.path).analysisdStarts if wazuhStarts is None else wazuhStarts,
         )
         self._peer: Peer | None = None
+        self.requests = Asking(self.call)
+        # The master may ask nothing by a name yet.
+        self._offered = Requests()
         self._threads = MultiService()
         self._joinWaiters: list[Deferred[MasterInfo]] = []
         self._transfers: dict[Peer, Transfers] = {}
@@ -172,6 +228,7 @@ class WorkerService(Service):
 
     async def _stop(self) -> None:
         super().stopService()
+        await self.enroller.stop()
         await maybeDeferred(self._threads.stopService)
         await self._endThreads()
         ended: Deferred[None] = Deferred()
@@ -180,6 +237,9 @@ class WorkerService(Service):
         await ended
         self._complaints.close()
         self._runner.stop()
+        self._registrationRunner.stop()
+        if self.agents is not None:
+            self.agents.stop()
 
     def whenJoined(self) -> Deferred[MasterInfo]:
         """
@@ -217,9 +277,13 @@ class WorkerService(Service):
         """
         transfers = Transfers(WORKER, self._reactor, self._limits)
         locator = WorkerLocator(self._wallClock, self.integrity.changed)
+        deadlines = Deadlines(
+            self._reactor, self._limits.answerTimeout / 2, self._limits.openResponders, self._log
+        )
+        requests = RequestsLocator(self._offered, lambda: _THE_MASTER, deadlines)
         peer = Peer(
             MASTER,
-            [transfers, locator, *self._locators],
+            [transfers, locator, requests, *self._locators],
             self._reactor,
             self._limits,
             handshaken,
@@ -229,6 +293,7 @@ class WorkerService(Service):
         transfers.attach(peer)
         self._transfers[peer] = transfers
         peer.whenClosed().addCallback(lambda _: self._transfers.pop(peer, None))
+        peer.whenClosed().addCallback(lambda _: deadlines.close())
         return peer
 
     async def greet(self, peer: Peer) -> MasterInfo:
@@ -248,6 +313,8 @@ class WorkerService(Service):
             nonce=self._nonce,
             software=f"wazuh_cluster {__version__}",
             wazuh=self._wazuhVersion,
+            agentId=await self._agentIds.get(),
+            tick=int(self._uptime() * 1e6),
             items=itemsDigest(self._tree.items),
             itemsText=itemsText(self._tree.items),
         )
@@ -278,10 +345,15 @@ class WorkerService(Service):
         self._peer = peer
         self._complaints.over(master, peer.address())
         keepAlive = KeepAliveThread(
-            peer, self._reactor, self._wallClock, self._limits.answerTimeout / 2
+            peer,
+            self._reactor,
+            self._wallClock,
+            self._uptime,
+            self._limits.answerTimeout / 2,
         )
+        self.enroller.linkUp(peer)
         self.integrity.joined(peer, self._transfers[peer], master, self._changed)
-        for thread in (
+        threads = [
             Periodic(
                 "Keep alive",
                 self._keepAliveInterval,
@@ -297,7 +369,20 @@ class WorkerService(Service):
                 Journal(INTEGRITY_SYNC),
                 hungAfter=HUNG_AFTER,
             ),
-        ):
+            Periodic(UNDO, UNDO_INTERVAL, self.enroller.undo, self._reactor, Journal(ENROLLMENT)),
+        ]
+        if self.agentInfo is not None:
+            thread = Periodic(
+                "Agent info",
+                self._agentInfoInterval,
+                self.agentInfo.run,
+                self._reactor,
+                Journal(AGENT_INFO_SYNC),
+                hungAfter=HUNG_AFTER,
+            )
+            self.agentInfo.joined(peer, thread.poke)
+            threads.append(thread)
+        for thread in threads:
             thread.setServiceParent(self._threads)
         self._observers.joined(master)
         waiters, self._joinWaiters = self._joinWaiters, []
@@ -310,6 +395,7 @@ class WorkerService(Service):
         """
         self.master = None
         self._peer = None
+        self.enroller.linkDown()
         self._complaints.complain(reason, joined, delay)
         if joined:
             Deferred.fromCoroutine(self._endThreads()).addErrback(self._bug)
@@ -317,11 +403,16 @@ class WorkerService(Service):
 
     async def _endThreads(self) -> None:
         self.integrity.left()
+        if self.agentInfo is not None:
+            self.agentInfo.left()
         for thread in list(self._threads):
             await maybeDeferred(thread.disownServiceParent)
 
     def _changed(self) -> None:
-        thread = self.threads.get("Integrity")
+        self._poke("Integrity")
+
+    def _poke(self, name: str) -> None:
+        thread = self.threads.get(name)
         if thread is not None:
             thread.poke()
 

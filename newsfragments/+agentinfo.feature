@@ -1,0 +1,1 @@
+Workers report the agents that report to them, and the master keeps the records of the whole fleet (``queue/wazuh_cluster/agents.db``): only what changed travels, and an agent that moved from one worker to another is never set back, whatever the order of arrival or the dates of the nodes. Applications bring their own by ``agents=``, ``store=`` and ``registrar=``.

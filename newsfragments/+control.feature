@@ -1,0 +1,1 @@
+``wazuh-cluster agents`` shows the fleet on any node, removes agents and reports them, through a socket in the node's home that any Twisted program can use (``wazuh_cluster.control.connect``). ``[administration]`` in ``wazuh_cluster.ini`` lists the workers at which agents may be removed and groups changed.

@@ -1,0 +1,1 @@
+The master's registrar keeps ``etc/client.keys`` as Wazuh does: ids that are never given twice, the force rules, removal with and without a trace, other programs' lines left alone; and no registration that was answered is lost, whatever dies.
