@@ -332,7 +332,13 @@ class CommandTests(SynchronousTestCase):
         """
         jobs = ["small", "nothing", "agents"]
         sizes = Sizes(
-            TreeSpec(20, 100, 200, 5), TreeSpec(2, 9, 9), (300,), 300, 40.0, pause=0.0, fresh=0.0
+            TreeSpec(20, 100, 200, 5),
+            TreeSpec(2, 9, 9),
+            (300,),
+            300,
+            patience=40.0,
+            pause=0.0,
+            fresh=0.0,
         )
         folder = os.path.abspath(self.mktemp())
         os.makedirs(folder)
@@ -356,7 +362,7 @@ class CommandTests(SynchronousTestCase):
         """
         So does the one that needs no nodes.
         """
-        sizes = Sizes(patience=60.0, pause=0.0, agents=30, registrations=20)
+        sizes = Sizes(patience=60.0, pause=0.0, registered=30, registrations=20)
         folder = os.path.abspath(self.mktemp())
         os.makedirs(folder)
         result = measure(["registrations"], folder, 1, sizes, None, lambda text: None)

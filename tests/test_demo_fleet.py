@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import signal
 from collections.abc import Callable, Collection, Sequence
 from typing import cast
 
@@ -29,7 +30,7 @@ from wazuh_cluster.demo.doors import Doors
 from wazuh_cluster.demo.fleet import GROUP, NAMES, FleetStory
 from wazuh_cluster.demo.homes import fill
 from wazuh_cluster.demo.nodes import DemoFailed, Node
-from wazuh_cluster.demo.pace import Pace
+from wazuh_cluster.demo.pace import Interrupted, Pace
 from wazuh_cluster.demo.show import Screen
 from wazuh_cluster.demo.traces import (
     agentsIn,
@@ -379,6 +380,24 @@ class FleetTests(SynchronousTestCase):
         self.assertIn("There is no other one: take --workers 2 to see it.\n", out)
         self.assertIn("   siem-1  has no key, group or status of it after", out)
         self.assertIn("   006  desk-2  active  siem-1  desks\n", out)
+
+    def test_interrupted(self) -> None:
+        """
+        Whatever is being waited for when somebody interrupts, nobody talks to a
+        node any more then.
+        """
+        for name in ("enroll", "report", "createGroup", "removeAgents"):
+            story = self.begin(2)
+
+            def interrupt(asked: str, wanted: str = name) -> None:
+                if asked == wanted:
+                    self.cluster.cut.add("hub")
+                    self.pace.interrupt(signal.SIGINT)
+
+            self.cluster.before = interrupt
+            self.assertRaises(Interrupted, story.tell)
+            self.assertEqual(0, self.cluster.open)
+            self.assertTrue(self.pace.seconds() < 1)
 
     def test_keysDoNotCome(self) -> None:
         """

@@ -22,13 +22,14 @@ from wazuh_cluster.integrity import DirectoryTree
 from wazuh_cluster.log import ClusterLog
 from wazuh_cluster.master import MasterService
 from wazuh_cluster.model import NodeName
+from wazuh_cluster.testing.registrar import MemoryRegistrar
 from wazuh_cluster.threads import ThreadRunner
 from wazuh_cluster.trust import ClusterKey
 
 
-class Everyone:
+class Everyone(MemoryRegistrar):
     """
-    What agent info asks of a registrar.
+    A registrar that knows every agent of which it is asked.
     """
 
     def known(self, ids: Collection[int]) -> Deferred[frozenset[int]]:
@@ -47,7 +48,7 @@ _master = MasterService(
     TCP4ServerEndpoint(reactor, _config.port, interface=_config.bindAddr),
     DirectoryTree(_home.path),
     store=SqliteAgentStore(fleetDatabase(_home.agentsDatabase), ThreadRunner(reactor, "agents")),
-    registrar=Everyone(),
+    registrar=Everyone(reactor),
 )
 application = Application("wazuh-cluster")
 NodeService(
