@@ -4,6 +4,7 @@ Tests for the integrity threads of a master and its workers.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from types import FrameType
@@ -196,6 +197,30 @@ class SyncTests(FilledCase):
         self.pass_(9 * 5)
         self.assertEqual(reports, len(self.story.reports))
         self.assertLess(self.network.carried - before, 9 * 5 * 100)
+
+    def test_nothingStaysStaged(self) -> None:
+        """
+        What came before a fetch failed does not stay, though nothing is missing any
+        more by then.
+        """
+        files = MemoryFileSystem(self.clock)
+        files.makeFolders(b"/worker/etc")
+        tree = DirectoryTree(b"/worker", fileSystem=files, wallClock=self.wallClock)
+        plain = self.tree
+        self.patch(self, "tree", lambda path: tree if path is self.workerHome else plain(path))
+        self.start()
+        staging = b"/worker/queue/wazuh_cluster/staging"
+        lost = (b"/worker/etc/rules/local_rules.xml", b"/worker/etc/decoders/local_decoder.xml")
+        contents = [files.get(path) for path in lost]
+        for path in lost:
+            files.remove(path)
+        files.failOn("create", errno=errno.EIO, after=1)
+        self.pass_(9.5)
+        self.assertEqual(1, len(files.listTree(staging)))
+        for path, content in zip(lost, contents, strict=True):
+            files.put(path, content, 0o660, 1000)
+        self.pass_(20)
+        self.assertEqual([], files.listTree(staging))
 
     def test_restartDueIsMarkedFirst(self) -> None:
         """

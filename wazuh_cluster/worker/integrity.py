@@ -296,6 +296,8 @@ class IntegrityThread:
         """
         if snapshot.manifest.algorithm != manifest.algorithm:
             raise ProtocolViolation("its manifest came with another algorithm than it said")
+        # What is staged from now on must be used, or removed, before it is settled.
+        self._workplace.settled = False
         await self._workplace.renewStaging()
         known = self.applied
         lastApplied = known.manifest if known is not None else None
@@ -314,7 +316,6 @@ class IntegrityThread:
         plan, holds = decision.plan, decision.holds
         outcome = Outcome()
         workplace = self._workplace
-        workplace.settled = False
         if plan:
             untidy, workplace.untidy = workplace.untidy, True
             await self._holding.expect(plan, failures)
