@@ -139,3 +139,23 @@ class HoldingTests(FilledCase):
         state.refused.clear()
         self.pass_(20)
         self.assertEqual(1, len(memory.keptHolds()))
+
+    def test_deletionHeldWhereTheDiskRefused(self) -> None:
+        """
+        Assignments that the master deleted, and whose removal is held, do not
+        look new here because the disk refused for a while.
+        """
+        for n in (1, 2):
+            self.write(self.home, f"queue/agent-groups/00{n}", b"web")
+        state = RefusingState()
+        self.start(state=state)
+        for n in (1, 2):
+            self.home.preauthChild(f"queue/agent-groups/00{n}").remove()
+        state.refused.update(("holds", "gone"))
+        self.pass_(20)
+        state.refused.clear()
+        self.pass_(20)
+        memory = WorkerMemory(state, WAZUH_ITEMS)
+        memory.release(hold.id for hold in memory.keptHolds())
+        self.pass_(20)
+        self.assertSameFiles(self.home, self.workerHome)
