@@ -159,3 +159,27 @@ class HoldingTests(FilledCase):
         memory.release(hold.id for hold in memory.keptHolds())
         self.pass_(20)
         self.assertSameFiles(self.home, self.workerHome)
+
+    def test_heldForTwoReasons(self) -> None:
+        """
+        The keys of another master are held for being another's, and then for
+        the agents that would go. When both are accepted, one after the other,
+        they come.
+        """
+        keys = b"".join(b"%03d agent%d any %064x\n" % (n, n, n) for n in range(1, 31))
+        self.write(self.home, "etc/client.keys", keys)
+        state = MemoryState()
+        master, _, _ = self.start(state=state)
+        self.stop(master)
+        other = self.makeHome("other")
+        self.write(other, "etc/client.keys", keys.replace(b"agent", b"other"))
+        self.master(other)
+        memory = WorkerMemory(state, WAZUH_ITEMS)
+        kinds = []
+        for _ in range(3):
+            self.pass_(30)
+            held = memory.keptHolds()
+            kinds.append([hold.kind for hold in held])
+            memory.release(hold.id for hold in held)
+        self.assertEqual([["master"], ["agents"], []], kinds)
+        self.assertSameFiles(other, self.workerHome)
