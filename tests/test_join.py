@@ -397,6 +397,27 @@ class KeepAliveTests(ClusterCase):
     Links that are dead without a word are noticed at both ends.
     """
 
+    def test_endsInOrder(self) -> None:
+        """
+        A master that stops ends its links in the order in which they came.
+        """
+        master = self.master()
+        order: list[str] = []
+
+        class Named(Story):
+            def __init__(self, name: str) -> None:
+                super().__init__()
+                self.name = name
+
+            def lost(self, reason: Failure) -> None:
+                order.append(self.name)
+
+        names = [f"w{n}" for n in range(20)]
+        for name in names:
+            self.worker(name, observer=Named(name))
+        self.stop(master)
+        self.assertEqual(names, order[: len(names)])
+
     def test_masterDropsTheSilent(self) -> None:
         """
         A worker that sends no keep-alive for 120 s is dropped.
