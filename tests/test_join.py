@@ -418,6 +418,15 @@ class KeepAliveTests(ClusterCase):
         self.stop(master)
         self.assertEqual(names, order[: len(names)])
 
+    def test_homesIdByTheServicesRandom(self) -> None:
+        """
+        What is left to chance is the service's C{random}, the home's id too.
+        """
+        master = self.master(random=lambda size: b"m" * size)
+        worker = self.worker(random=lambda size: b"w" * size)
+        self.assertEqual(b"m" * 16, self.successResultOf(worker.whenJoined()).homeId)
+        self.assertEqual(b"w" * 16, master.statuses()[0].info.homeId)
+
     def test_masterDropsTheSilent(self) -> None:
         """
         A worker that sends no keep-alive for 120 s is dropped.

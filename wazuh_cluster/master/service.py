@@ -4,6 +4,7 @@ The master as a service: its port and its threads.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -65,6 +66,7 @@ class MasterService(MultiService):
         locators: Sequence[IResponderLocator] = (),
         limits: Limits | None = None,
         wallClock: Callable[[], float] = time.time,
+        random: Callable[[int], bytes] = os.urandom,
         wazuhVersion: str = "",
         integrityInterval: float = INTERVAL,
         checkInterval: float = 60.0,
@@ -77,6 +79,7 @@ class MasterService(MultiService):
         @param runner: makes the runner of a name; threads by default.
         @param locators: responders of commands of one's own; they answer
             workers that joined.
+        @param random: makes the home's id.
         @param wazuhVersion: the manager's version, for tables.
         @param integrityInterval: seconds between two scans.
         @param checkInterval: seconds between two looks for silent workers.
@@ -91,6 +94,7 @@ class MasterService(MultiService):
         self._locators = tuple(locators)
         self._limits = limits or Limits()
         self._wallClock = wallClock
+        self._random = random
         self._silence = silence
         self._wazuhVersion = wazuhVersion
         self._trust = trustOf(trust, Identity(cluster, MASTER, name))
@@ -254,7 +258,7 @@ class MasterService(MultiService):
 
     def _makeNode(self) -> MasterNode:
         # Not before the privileges are shed: the files are the daemon's.
-        home = homeId(self._state)
+        home = homeId(self._state, self._random)
         node = MasterNode(
             self._trust,
             self._reactor,
