@@ -10,10 +10,12 @@ import sys
 from types import FrameType
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 
 from tests.clustercase import NOW, ClusterCase, FilledCase, Story, modeOf, mtimeOf
 from tests.memorycase import HOME, MemoryCase
+from tests.twohomes import drive
 from wazuh_cluster.errors import InstallFailed
 from wazuh_cluster.integrity import DirectoryTree
 from wazuh_cluster.interfaces import IRunner, Slices
@@ -221,6 +223,65 @@ class SyncTests(FilledCase):
             files.put(path, content, 0o660, 1000)
         self.pass_(20)
         self.assertEqual([], files.listTree(staging))
+
+    def test_settledBeforeItIsReported(self) -> None:
+        """
+        What another process installed, or a run that did not come to its end,
+        is made durable before it is noted as applied; nothing is synced when all
+        is.
+        """
+        state = MemoryState()
+        _, worker, _ = self.start(state=state)
+        calls: list[bytes | None] = []
+        settle = DirectoryTree.settle
+
+        def noting(tree: DirectoryTree) -> None:
+            calls.append(state.load("manifest"))
+            settle(tree)
+
+        self.patch(DirectoryTree, "settle", noting)
+        self.pass_(20)
+        self.assertEqual([], calls)
+        self.stop(worker)
+        worker = self.worker(home=self.workerHome, state=state)
+        first = state.load("manifest")
+        self.assertEqual([first], calls)
+        install = worker.integrity.tree.install
+
+        def stopped(*arguments: Any) -> Any:
+            self.patch(worker.integrity.tree, "install", install)
+            drive(install(*arguments))
+            raise OSError(errno.EIO, "Input/output error")
+
+        self.patch(worker.integrity.tree, "install", stopped)
+        self.write(self.home, "etc/rules/local_rules.xml", b"<group>3</group>", 3000)
+        self.pass_(20)
+        self.assertSameFiles(self.home, self.workerHome)
+        self.assertEqual([first, first], calls)
+        self.assertNotEqual(first, state.load("manifest"))
+
+    def test_notDurable(self) -> None:
+        """
+        What could not be made durable is, as soon as the disk lets it.
+        """
+        _, worker, story = self.start()
+        calls: list[int] = []
+        settle, install = DirectoryTree.settle, worker.integrity.tree.install
+
+        def noting(tree: DirectoryTree) -> None:
+            calls.append(len(story.reports))
+            settle(tree)
+
+        def refused(*arguments: Any) -> Any:
+            yield
+            return evolve(drive(install(*arguments)), notDurable="the disk refused")
+
+        self.patch(DirectoryTree, "settle", noting)
+        self.patch(worker.integrity.tree, "install", refused)
+        self.write(self.home, "etc/rules/local_rules.xml", b"<group>3</group>", 3000)
+        self.pass_(60)
+        self.assertSameFiles(self.home, self.workerHome)
+        self.assertEqual([2], calls)
 
     def test_restartDueIsMarkedFirst(self) -> None:
         """
