@@ -97,10 +97,13 @@ class Workplace:
     async def _renewStaging(self) -> None:
         """
         Open the staging folder again if the one that is open is not in the home
-        any more, because that was emptied, restored or replaced.
+        any more, because that was emptied, restored or replaced. What was noted
+        there is noted again then.
         """
         if await self._runner.call(self.staging.isGone):
             await self.useAlgorithm(self.staging.algorithm)
+            self._kept = None
+            self._holding.noteAgain()
 
     async def settle(
         self,
