@@ -182,7 +182,7 @@ class MemoryTransport:
         self.disconnecting = True
         self._reading = False
         self._outgoing.clear()
-        self._network.clock.callLater(0, self.lose, ConnectionAborted())
+        self._network.soon(self, self.lose, ConnectionAborted())
         self._network.after(self.other, self.other.lose, ConnectionLost())
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
@@ -419,6 +419,12 @@ class MemoryNetwork:
         Call it after the latency, as what happens at one end.
         """
         self.clock.callLater(self.latency, function, *arguments)
+
+    def soon(self, end: MemoryTransport, function: Any, *arguments: Any) -> None:
+        """
+        Call it before time goes on, as what happens at one end.
+        """
+        self.clock.callLater(0, function, *arguments)
 
     def stalled(self, transport: MemoryTransport) -> bool:
         """
