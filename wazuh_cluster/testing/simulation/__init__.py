@@ -14,6 +14,7 @@ from wazuh_cluster.testing.simulation.machine import SimMachine
 from wazuh_cluster.testing.simulation.part import Part
 from wazuh_cluster.testing.simulation.plaintrust import PlainTrust
 from wazuh_cluster.testing.simulation.process import SimProcess
+from wazuh_cluster.testing.simulation.report import describe
 from wazuh_cluster.testing.simulation.run import Result, Setup, run, tlsTrust
 from wazuh_cluster.testing.simulation.schedule import Action, Kind, parseSchedule
 from wazuh_cluster.testing.simulation.world import World
@@ -32,6 +33,7 @@ __all__ = [
     "SimProcess",
     "TracingObserver",
     "World",
+    "describe",
     "makeMaster",
     "makeWorker",
     "parseSchedule",

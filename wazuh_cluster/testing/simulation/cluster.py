@@ -156,7 +156,7 @@ class SimCluster:
         self.clock = SimClock()
         self.trace = Trace()
         self.problems: list[str] = []
-        self.parts = tuple(parts)
+        self.parts: tuple[Part, ...] = tuple(parts)
         self.makeTrust = makeTrust
         self.items = items
         self.name = name
@@ -249,6 +249,10 @@ class SimCluster:
             self.clock.clear()
             self.network.clear()
             gc.collect()
+            # The rest goes as soon as nobody wants it, and need not be looked for.
+            self.machines.clear()
+            self.watchers.clear()
+            self.parts = ()
         finally:
             publisher._observers = self._observers
             sys.unraisablehook = self._hook

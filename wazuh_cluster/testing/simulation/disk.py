@@ -49,13 +49,13 @@ class SimDisk(MemoryFileSystem):
                     node.children = dict(node.syncedChildren)
             elif node.kind == stat.S_IFREG and node.synced != node.content:
                 chance = random.random()
-                if chance < 0.4:
+                if chance < 0.3:
                     node.content[:] = node.synced or b""
-                elif chance < 0.7:
+                elif chance < 0.8:
                     # Its end is missing, or was never written where it is now.
                     end = random.randrange(len(node.content) + 1)
                     missing = len(node.content) - end
-                    node.content[end:] = bytes(missing) if chance < 0.55 else b""
+                    node.content[end:] = bytes(missing) if chance < 0.6 else b""
         self._partNames()
         self.settle()
 

@@ -132,7 +132,7 @@ def _hang(world: World, machine: SimMachine, action: Action) -> None:
 
 
 def _clock(world: World, machine: SimMachine, action: Action) -> None:
-    machine.skew = (action.number - 0.5) * 20_000.0
+    machine.wall.skew = (action.number - 0.5) * 20_000.0
 
 
 # Homes, and nodes that are there twice.

@@ -186,7 +186,7 @@ class Files(Part):
             frozenset(plan.delete),
             [],
         )
-        info = getattr(process.service, "master", None)
+        info = getattr(process.node, "master", None)
         first = self._memory(process.machine).master()
         if (
             info is not None
@@ -202,7 +202,7 @@ class Files(Part):
         """
         removed = {*plan.delete, *plan.clear}
         # What the worker saw: people may have removed something since.
-        integrity = getattr(process.service, "integrity", None)
+        integrity = getattr(process.node, "integrity", None)
         if not removed or integrity is None or integrity.snapshot is None:
             return
         local = integrity.snapshot.manifest
@@ -503,6 +503,9 @@ class Files(Part):
             "EndTransfer",
             "ReportIntegrity",
             "IntegrityChanged",
+            # The dangerous moment.
+            INSTALL,
+            INSTALL,
             INSTALL,
         )
 

@@ -18,6 +18,7 @@ from wazuh_cluster.testing.simulation.disk import SimDisk
 from wazuh_cluster.testing.simulation.process import HOME, SimProcess
 
 if TYPE_CHECKING:
+    from wazuh_cluster.testing.simulation.clock import SimClock
     from wazuh_cluster.testing.simulation.cluster import SimCluster
 
 #: The wall clock at the beginning of a simulation.
@@ -30,6 +31,24 @@ PACE = 0.0005
 SUPERVISION = 5.0
 
 
+class WallClock:
+    """
+    A machine's wall clock.
+
+    @ivar skew: how far it is off, in seconds.
+    """
+
+    def __init__(self, clock: SimClock, skew: float) -> None:
+        self.skew = skew
+        self._clock = clock
+
+    def seconds(self) -> float:
+        """
+        What it shows, in seconds since the epoch.
+        """
+        return EPOCH + self._clock.seconds() + self.skew
+
+
 class SimMachine:
     """
     One machine and its node.
@@ -39,7 +58,7 @@ class SimMachine:
     @ivar role: C{master} or C{worker}.
     @ivar disk: its disk.
     @ivar process: its node's process; C{None} while there is none.
-    @ivar skew: how far its wall clock is off, in seconds.
+    @ivar wall: its wall clock.
     @ivar pace: how many seconds a slice of blocking work takes.
     @ivar failures: what its disk answers: error numbers, and how likely each is.
     @ivar transient: whether it is no part of the cluster that has to heal.
@@ -63,12 +82,12 @@ class SimMachine:
         self.role = role
         self.random = random
         self.process: SimProcess | None = None
-        self.skew = random.uniform(-30.0, 30.0)
+        self.wall = WallClock(cluster.clock, random.uniform(-30.0, 30.0))
         self.pace = PACE
         self.failures: dict[int, float] = {}
         self.transient = False
         self.intervals: dict[str, float] = {}
-        self.disk = SimDisk(cast(IReactorTime, _Wall(self)), Random(random.random()))
+        self.disk: SimDisk = SimDisk(cast(IReactorTime, self.wall), Random(random.random()))
         self._starts = 0
         self._hung: list[tuple[SimProcess, Callable[..., Any], tuple[Any, ...]]] | None = None
         self._dead: list[object] = []
@@ -76,9 +95,9 @@ class SimMachine:
 
     def wallClock(self) -> float:
         """
-        What people here take for the time.
+        What people here take for the time, in seconds since the epoch.
         """
-        return EPOCH + self.cluster.clock.seconds() + self.skew
+        return self.wall.seconds()
 
     def path(self, relative: bytes) -> bytes:
         """
@@ -270,15 +289,3 @@ class SimMachine:
             self._hung.append((process, function, arguments))
         else:
             process.later(self.pace, function, *arguments)
-
-
-class _Wall:
-    """
-    A machine's wall clock, as its disk stamps files by.
-    """
-
-    def __init__(self, machine: SimMachine) -> None:
-        self._machine = machine
-
-    def seconds(self) -> float:
-        return self._machine.wallClock()

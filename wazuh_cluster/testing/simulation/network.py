@@ -48,8 +48,8 @@ CONNECT_TIMEOUT = 30.0
 CONNECT_AGAIN = (1.0, 3.0, 7.0, 15.0)
 
 #: The most bytes that one end of a connection may have waiting: the high-water
-#: mark, what one producer writes after it, answers, and TLS on top.
-MAX_WAITING = 2 * 1024 * 1024
+#: mark, a chunk on top of it, and the answers that a peer lets wait, with TLS's share.
+MAX_WAITING = 512 * 1024
 
 
 class SimTransport(MemoryTransport):
@@ -429,8 +429,9 @@ class SimNetwork(MemoryNetwork):
 
     def clear(self) -> None:
         """
-        Let go of all connections.
+        Let go of all connections, and of whoever is told of what must never be.
         """
+        self._broken = str
         self.transports.clear()
         self.listening.clear()
         self._held.clear()

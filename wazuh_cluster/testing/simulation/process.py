@@ -10,7 +10,7 @@ from functools import partial
 from traceback import format_exc
 from typing import TYPE_CHECKING, Any
 
-from twisted.application.service import IService
+from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndpoint
 
@@ -114,7 +114,7 @@ class SimProcess:
         # Its clock is not the one of the process before, and no two are equal.
         rate = 1.0 + random.uniform(-1e-3, 1e-3)
         self.clock = ProcessClock(cluster.clock, 1000.0 * number, rate, self.enter)
-        self.disk = ProcessDisk(machine.disk, self)
+        self.disk: ProcessDisk = ProcessDisk(machine.disk, self)
         self.tree = SimTree(self)
         self.state = DirectoryState(self.disk, HOME + b"/queue/wazuh_cluster", sweeps=True)
         self.underWay = UnderWay(self.clock, self.doing)
@@ -151,6 +151,12 @@ class SimProcess:
         """
         return self.machine.cluster.network.serverOf(self)
 
+    def makeRunner(self, name: str) -> SimRunner:
+        """
+        Where blocking work runs.
+        """
+        return SimRunner(self, name)
+
     @property
     def keywords(self) -> dict[str, Any]:
         """
@@ -160,7 +166,7 @@ class SimProcess:
         return {
             "cluster": machine.cluster.name,
             "state": self.state,
-            "runner": lambda name: SimRunner(self, name),
+            "runner": self.makeRunner,
             "wallClock": machine.wallClock,
             "random": self.randomBytes,
         }
@@ -178,6 +184,18 @@ class SimProcess:
             "wazuhStarts": lambda: (),
             **machine.intervals,
         }
+
+    @property
+    def node(self) -> Any:
+        """
+        The node's own service: what it runs, or the part of it that is called
+        C{worker} or C{master}; C{None} if there is none.
+        """
+        service: Any = self.service
+        role = self.machine.role
+        if service.name == role or not isinstance(service, MultiService):
+            return service
+        return next((each for each in service.services if each.name == role), None)
 
     # Living.
 

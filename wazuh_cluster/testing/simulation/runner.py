@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: The most works that may wait for one runner: a node has a few threads, each of
-#: which waits for one or two, and an open transfer has one.
-MAX_QUEUE = 64
+#: The most works that may wait for one runner: a node's thread waits for one, and so
+#: does each transfer, of which a link has a few.
+MAX_QUEUE = 32
 
-#: The most file operations of one slice. A slice is 100 ms of work at most, and an
-#: operation on a slow disk takes the tenth part of a millisecond.
-MAX_OPERATIONS = 1000
+#: The most file operations of one slice, which is 100 ms of work at most: an operation
+#: on a slow disk takes a fifth of a millisecond.
+MAX_OPERATIONS = 500
 
 
 class SimRunner(ThreadRunner):
