@@ -185,7 +185,7 @@ class TestExamplesTests(SynchronousTestCase):
         They run with trial as they stand, and pass.
         """
         scripts = [str(path) for path in sorted(EXAMPLES.glob("test_*.py"))]
-        self.assertEqual(2, len(scripts))
+        self.assertEqual(3, len(scripts))
         folder = FilePath(self.mktemp())
         folder.makedirs()
         done = subprocess.run(
@@ -197,7 +197,7 @@ class TestExamplesTests(SynchronousTestCase):
             stderr=subprocess.STDOUT,
             text=True,
         )
-        self.assertIn("PASSED (successes=2)", done.stdout)
+        self.assertIn("PASSED (successes=3)", done.stdout)
 
 
 class TextTests(SynchronousTestCase):
@@ -207,10 +207,12 @@ class TextTests(SynchronousTestCase):
 
     def test_short(self) -> None:
         """
-        An embedded worker takes at most 40 lines.
+        An embedded worker takes at most 40 lines, and so does its test in a whole
+        simulated cluster.
         """
-        text = (EXAMPLES / "embedded_worker.py").read_text(encoding="utf-8")
-        self.assertLessEqual(len(text.splitlines()), 40)
+        for name in ("embedded_worker.py", "test_simulated.py"):
+            text = (EXAMPLES / name).read_text(encoding="utf-8")
+            self.assertLessEqual(len(text.splitlines()), 40, name)
 
     def test_readme(self) -> None:
         """

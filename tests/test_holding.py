@@ -4,10 +4,32 @@ Tests for what a worker holds back, and for its release.
 
 from __future__ import annotations
 
+import errno
+
 from tests.clustercase import FilledCase
 from wazuh_cluster.integrity import WAZUH_ITEMS
 from wazuh_cluster.testing.state import MemoryState
 from wazuh_cluster.worker.memory import WorkerMemory
+
+
+class RefusingState(MemoryState):
+    """
+    A state whose disk refuses to save.
+
+    @ivar refused: names that are not saved.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refused: set[str] = set()
+
+    def save(self, name: str, content: bytes) -> None:
+        """
+        See L{IState.save}.
+        """
+        if name in self.refused:
+            raise OSError(errno.EIO, "Input/output error")
+        super().save(name, content)
 
 
 class HoldingTests(FilledCase):
@@ -99,3 +121,65 @@ class HoldingTests(FilledCase):
         self.write(self.home, "etc/client.keys", b"".join(keys.splitlines(True)[:28]), 3000)
         self.pass_(9.5)
         self.assertSameFiles(self.home, self.workerHome)
+
+    def test_heldWhereTheDiskRefused(self) -> None:
+        """
+        What is held is kept for the operator as soon as the disk takes it,
+        though the roots are equal but for it by then.
+        """
+        state = RefusingState()
+        self.start(state=state)
+        memory = WorkerMemory(state, WAZUH_ITEMS)
+        for n in range(12):
+            self.write(self.workerHome, f"etc/rules/own{n}.xml", b"<group/>")
+            self.workerHome.preauthChild(f"etc/rules/own{n}.xml").chmod(0o660)
+        state.refused.add("holds")
+        self.pass_(20)
+        self.assertEqual([], memory.keptHolds())
+        state.refused.clear()
+        self.pass_(20)
+        self.assertEqual(1, len(memory.keptHolds()))
+
+    def test_deletionHeldWhereTheDiskRefused(self) -> None:
+        """
+        Assignments that the master deleted, and whose removal is held, do not
+        look new here because the disk refused for a while.
+        """
+        for n in (1, 2):
+            self.write(self.home, f"queue/agent-groups/00{n}", b"web")
+        state = RefusingState()
+        self.start(state=state)
+        for n in (1, 2):
+            self.home.preauthChild(f"queue/agent-groups/00{n}").remove()
+        state.refused.update(("holds", "gone"))
+        self.pass_(20)
+        state.refused.clear()
+        self.pass_(20)
+        memory = WorkerMemory(state, WAZUH_ITEMS)
+        memory.release(hold.id for hold in memory.keptHolds())
+        self.pass_(20)
+        self.assertSameFiles(self.home, self.workerHome)
+
+    def test_heldForTwoReasons(self) -> None:
+        """
+        The keys of another master are held for being another's, and then for
+        the agents that would go. When both are accepted, one after the other,
+        they come.
+        """
+        keys = b"".join(b"%03d agent%d any %064x\n" % (n, n, n) for n in range(1, 31))
+        self.write(self.home, "etc/client.keys", keys)
+        state = MemoryState()
+        master, _, _ = self.start(state=state)
+        self.stop(master)
+        other = self.makeHome("other")
+        self.write(other, "etc/client.keys", keys.replace(b"agent", b"other"))
+        self.master(other)
+        memory = WorkerMemory(state, WAZUH_ITEMS)
+        kinds = []
+        for _ in range(3):
+            self.pass_(30)
+            held = memory.keptHolds()
+            kinds.append([hold.kind for hold in held])
+            memory.release(hold.id for hold in held)
+        self.assertEqual([["master"], ["agents"], []], kinds)
+        self.assertSameFiles(other, self.workerHome)

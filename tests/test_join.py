@@ -397,6 +397,36 @@ class KeepAliveTests(ClusterCase):
     Links that are dead without a word are noticed at both ends.
     """
 
+    def test_endsInOrder(self) -> None:
+        """
+        A master that stops ends its links in the order in which they came.
+        """
+        master = self.master()
+        order: list[str] = []
+
+        class Named(Story):
+            def __init__(self, name: str) -> None:
+                super().__init__()
+                self.name = name
+
+            def lost(self, reason: Failure) -> None:
+                order.append(self.name)
+
+        names = [f"w{n}" for n in range(20)]
+        for name in names:
+            self.worker(name, observer=Named(name))
+        self.stop(master)
+        self.assertEqual(names, order[: len(names)])
+
+    def test_homesIdByTheServicesRandom(self) -> None:
+        """
+        What is left to chance is the service's C{random}, the home's id too.
+        """
+        master = self.master(random=lambda size: b"m" * size)
+        worker = self.worker(random=lambda size: b"w" * size)
+        self.assertEqual(b"m" * 16, self.successResultOf(worker.whenJoined()).homeId)
+        self.assertEqual(b"w" * 16, master.statuses()[0].info.homeId)
+
     def test_masterDropsTheSilent(self) -> None:
         """
         A worker that sends no keep-alive for 120 s is dropped.

@@ -96,6 +96,22 @@ class HomeTests(MemoryCase):
         assert master is not None
         return master.hex().encode("ascii") + b"\n"
 
+    def test_emptiedWorkerStartsAgain(self) -> None:
+        """
+        What such a worker knew of its master's files it notes again: an assignment
+        that is deleted while it does not run does not look new.
+        """
+        self.begin()
+        self.empty("worker")
+        self.pass_(10)
+        self.stop(self.theWorker)
+        self.remove("master", "queue/agent-groups/001")
+        self.pass_(10)
+        self.theWorker = self.startWorker()
+        self.pass_(10)
+        self.assertIsNone(self.get("worker", "queue/agent-groups/001"))
+        self.assertEqualHomes()
+
     def test_emptiedInTheMiddle(self) -> None:
         """
         The same in the middle of a transfer: the staging folder is gone too.

@@ -434,8 +434,8 @@ class StagingTests(SynchronousTestCase):
 
     def test_sweep(self) -> None:
         """
-        What no manifest wants goes; what is wanted, and other people's files,
-        stay.
+        What no manifest wants goes, and so does what an installation that died
+        tried its file system with; what is wanted, and other people's files, stay.
         """
         for name in (
             nameOf(FILES[A]),
@@ -444,11 +444,12 @@ class StagingTests(SynchronousTestCase):
             nameOf(b"old") + b".part",
             nameOf(FILES[A]) + b".copy1",
             b"sha256-" + b"00" * 32,
+            b".probe.0123456789ab.wctmp.tmp",
             b"notes",
         ):
             self.fs.put(b"/staging/" + name, b"x")
         keep = {self.manifest.digest(0), self.manifest.digest(1)}
-        self.assertEqual(drive(self.staging.sweep(keep)), 4)
+        self.assertEqual(drive(self.staging.sweep(keep)), 5)
         self.assertEqual(
             self.fs.listTree(b"/staging"),
             sorted([nameOf(FILES[A]), nameOf(FILES[B]) + b".part", b"notes"]),

@@ -4,15 +4,18 @@ Tests for the integrity threads of a master and its workers.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from types import FrameType
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 
 from tests.clustercase import NOW, ClusterCase, FilledCase, Story, modeOf, mtimeOf
 from tests.memorycase import HOME, MemoryCase
+from tests.twohomes import drive
 from wazuh_cluster.errors import InstallFailed
 from wazuh_cluster.integrity import DirectoryTree
 from wazuh_cluster.interfaces import IRunner, Slices
@@ -196,6 +199,89 @@ class SyncTests(FilledCase):
         self.pass_(9 * 5)
         self.assertEqual(reports, len(self.story.reports))
         self.assertLess(self.network.carried - before, 9 * 5 * 100)
+
+    def test_nothingStaysStaged(self) -> None:
+        """
+        What came before a fetch failed does not stay, though nothing is missing any
+        more by then.
+        """
+        files = MemoryFileSystem(self.clock)
+        files.makeFolders(b"/worker/etc")
+        tree = DirectoryTree(b"/worker", fileSystem=files, wallClock=self.wallClock)
+        plain = self.tree
+        self.patch(self, "tree", lambda path: tree if path is self.workerHome else plain(path))
+        self.start()
+        staging = b"/worker/queue/wazuh_cluster/staging"
+        lost = (b"/worker/etc/rules/local_rules.xml", b"/worker/etc/decoders/local_decoder.xml")
+        contents = [files.get(path) for path in lost]
+        for path in lost:
+            files.remove(path)
+        files.failOn("create", errno=errno.EIO, after=1)
+        self.pass_(9.5)
+        self.assertEqual(1, len(files.listTree(staging)))
+        for path, content in zip(lost, contents, strict=True):
+            files.put(path, content, 0o660, 1000)
+        self.pass_(20)
+        self.assertEqual([], files.listTree(staging))
+
+    def test_settledBeforeItIsReported(self) -> None:
+        """
+        What another process installed, or a run that did not come to its end,
+        is made durable before it is noted as applied; nothing is synced when all
+        is.
+        """
+        state = MemoryState()
+        _, worker, _ = self.start(state=state)
+        calls: list[bytes | None] = []
+        settle = DirectoryTree.settle
+
+        def noting(tree: DirectoryTree) -> None:
+            calls.append(state.load("manifest"))
+            settle(tree)
+
+        self.patch(DirectoryTree, "settle", noting)
+        self.pass_(20)
+        self.assertEqual([], calls)
+        self.stop(worker)
+        worker = self.worker(home=self.workerHome, state=state)
+        first = state.load("manifest")
+        self.assertEqual([first], calls)
+        install = worker.integrity.tree.install
+
+        def stopped(*arguments: Any) -> Any:
+            self.patch(worker.integrity.tree, "install", install)
+            drive(install(*arguments))
+            raise OSError(errno.EIO, "Input/output error")
+
+        self.patch(worker.integrity.tree, "install", stopped)
+        self.write(self.home, "etc/rules/local_rules.xml", b"<group>3</group>", 3000)
+        self.pass_(20)
+        self.assertSameFiles(self.home, self.workerHome)
+        self.assertEqual([first, first], calls)
+        self.assertNotEqual(first, state.load("manifest"))
+
+    def test_notDurable(self) -> None:
+        """
+        What could not be made durable is, as soon as the disk lets it.
+        """
+        _, worker, story = self.start()
+        calls: list[int] = []
+        settle, install = DirectoryTree.settle, worker.integrity.tree.install
+
+        def noting(tree: DirectoryTree) -> None:
+            calls.append(len(story.reports))
+            settle(tree)
+
+        def refused(*arguments: Any) -> Any:
+            yield
+            return evolve(drive(install(*arguments)), notDurable="the disk refused")
+
+        self.patch(DirectoryTree, "settle", noting)
+        self.patch(worker.integrity.tree, "install", refused)
+        self.write(self.home, "etc/rules/local_rules.xml", b"<group>3</group>", 3000)
+        self.pass_(60)
+        self.assertSameFiles(self.home, self.workerHome)
+        self.assertEqual([2], calls)
 
     def test_restartDueIsMarkedFirst(self) -> None:
         """

@@ -380,6 +380,22 @@ class TemporaryTests(SynchronousTestCase):
             [b"etc/lists/" + ours + b"/", b"etc/ssl/" + ours, b"queue/agent-groups/sub/" + ours],
         )
 
+    def test_settle(self) -> None:
+        """
+        What is there is made durable, once for each file system; what is
+        missing is not made.
+        """
+        homes = TwoHomes()
+        homes.fs.mount(b"/worker/etc/lists", 7)
+        homes.put(b"/worker", {b"etc/lists/l": b"1", b"etc/rules/r.xml": b"2"})
+        homes.worker.settle()
+        synced = [path for operation, path in homes.fs.operations if operation == "syncAll"]
+        self.assertEqual(set(synced), {b"/worker", b"/worker/etc/lists", b"/worker/etc/rules"})
+        for path in (b"etc/lists/l", b"etc/rules/r.xml"):
+            node = homes.fs._resolve(b"/worker/" + path)[1]
+            self.assertEqual(node.synced, bytes(node.content))
+        self.assertNotIn(b"etc/decoders/", homes.fs.listTree(b"/worker"))
+
     def test_sweepUnreadable(self) -> None:
         """
         A folder that cannot be read does not keep the others from being swept,

@@ -390,6 +390,12 @@ class ITree(Interface):
         @raise OSError: if the system refused any of it. The rest was done.
         """
 
+    def settle() -> None:
+        """
+        Make durable what is there, whoever did it: a process that died, or an
+        installation that was stopped, may have changed files and not synced them.
+        """
+
 
 class IClusterTrust(Interface):
     """

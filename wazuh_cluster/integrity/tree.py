@@ -9,6 +9,7 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 
 from attrs import evolve
 from zope.interface import implementer
@@ -219,6 +220,20 @@ class DirectoryTree:
         See L{ITree.sweep}.
         """
         return sweepTemporary(self._fileSystem, self.path, self.items)
+
+    def settle(self) -> None:
+        """
+        See L{ITree.settle}.
+        """
+        with ExitStack() as opened:
+            folders = []
+            for path in (b"", *(item.path for item in self.items if not item.isFile)):
+                # What is not there needs no sync.
+                with suppress(FileNotFoundError, NotADirectoryError):
+                    folder = self._fileSystem.openFolder(joined(self.path, path))
+                    opened.callback(folder.close)
+                    folders.append(folder)
+            self._fileSystem.syncAll(folders)
 
     def _carriedFiles(self) -> CarriedFiles:
         return CarriedFiles(

@@ -28,7 +28,7 @@ class SessionFactory(Factory):
         self._build = build
         self._limits = limits
         self._greeting: dict[Session, str] = {}
-        self._sessions: set[Session] = set()
+        self._sessions: dict[Session, None] = {}
         self._perAddress: dict[str, int] = {}
 
     def buildProtocol(self, addr: IAddress | None) -> Peer:
@@ -42,7 +42,7 @@ class SessionFactory(Factory):
             self._makeRoom(None)
         session = self._build()
         self._greeting[session] = host
-        self._sessions.add(session)
+        self._sessions[session] = None
         self._perAddress[host] = self._perAddress.get(host, 0) + 1
         session.whenJoined().addCallback(self._known)
         session.peer.whenClosed().addCallback(self._closed, session)
@@ -56,11 +56,11 @@ class SessionFactory(Factory):
             session.peer.close()
 
     @property
-    def sessions(self) -> frozenset[Session]:
+    def sessions(self) -> list[Session]:
         """
         All connections, joined or not.
         """
-        return frozenset(self._sessions)
+        return list(self._sessions)
 
     def _makeRoom(self, host: str | None) -> None:
         waiting = [
@@ -83,4 +83,4 @@ class SessionFactory(Factory):
 
     def _closed(self, why: BaseException, session: Session) -> None:
         self._known(session)
-        self._sessions.discard(session)
+        self._sessions.pop(session, None)

@@ -119,6 +119,7 @@ class MasterService(MultiService):
         @param administrators: the workers at which agents may be removed and
             groups changed.
         @param uptime: the monotonic clock, see L{wazuh_cluster.uptime}.
+        @param random: makes the home's id.
         @param wazuhVersion: the manager's version, for tables.
         @param integrityInterval: seconds between two scans.
         @param disconnectionTime: after how many seconds without a word an agent
@@ -137,6 +138,7 @@ class MasterService(MultiService):
         self._wallClock = wallClock
         self._uptime = uptime
         self._steady = SteadyClock(wallClock, uptime)
+        self._random = random
         self._silence = silence
         self._wazuhVersion = wazuhVersion
         self._trust = trustOf(trust, Identity(cluster, MASTER, name))
@@ -336,7 +338,7 @@ class MasterService(MultiService):
 
     def _makeNode(self) -> MasterNode:
         # Not before the privileges are shed: the files are the daemon's.
-        home = homeId(self._state)
+        home = homeId(self._state, self._random)
         self._steady.begin(self._state)
         node = MasterNode(
             self._trust,

@@ -372,6 +372,18 @@ class MemoryFileSystem:
         """
         The real path and the node to which an absolute path leads.
         """
+        node = self._root
+        for name in path[1:].split(b"/"):
+            child = node.children.get(name)
+            if child is None or child.kind == stat.S_IFLNK:
+                return self._resolveSlowly(path)
+            node = child
+        return path, node
+
+    def _resolveSlowly(self, path: bytes) -> tuple[bytes, _Node]:
+        """
+        The same for a path that is not plain, or leads nowhere.
+        """
         rest = [name for name in reversed(path.split(b"/")) if name not in (b"", b".")]
         way: list[tuple[bytes, _Node]] = [(b"", self._root)]
         links = 0

@@ -8,6 +8,7 @@ C{clock.advance(0)} lets everything happen that can.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from attrs import define, frozen
@@ -22,6 +23,7 @@ from twisted.internet.error import (
 from twisted.internet.interfaces import (
     IAddress,
     IConsumer,
+    IHalfCloseableProtocol,
     IListeningPort,
     IProtocol,
     IProtocolFactory,
@@ -29,7 +31,7 @@ from twisted.internet.interfaces import (
     IReactorTime,
     IStreamClientEndpoint,
     IStreamServerEndpoint,
-    ITransport,
+    ITCPTransport,
 )
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -49,11 +51,12 @@ class MemoryAddress:
     port: int
 
 
-@implementer(ITransport, IConsumer, IPushProducer)
+@implementer(ITCPTransport, IConsumer, IPushProducer)
 class MemoryTransport:
     """
     One end of a connection. What it wrote is delivered to the other end in
-    pieces, later, unless that end has paused reading.
+    pieces, later, unless that end has paused reading. It does to its producer and
+    its protocol what a socket's transport does.
     """
 
     disconnecting = False
@@ -68,40 +71,79 @@ class MemoryTransport:
         self._producerPaused = False
         self._scheduled = False
         self._reading = True
+        # This end said that it writes no more, and the other end knows it.
+        self._halfClosing = False
+        self._halfClosed = False
         self._lost = False
         self.protocol: IProtocol
         self.other: MemoryTransport
 
-    def getPeer(self) -> IAddress:
+    def getPeer(self) -> IAddress:  # type: ignore[override]
         """
         See L{ITransport}.
         """
         return self._peer
 
-    def getHost(self) -> IAddress:
+    def getHost(self) -> IAddress:  # type: ignore[override]
         """
         See L{ITransport}.
         """
         return self._host
 
+    def getTcpNoDelay(self) -> bool:
+        """
+        See L{ITCPTransport}.
+        """
+        return True
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """
+        Nothing is delayed here that way.
+        """
+
+    def getTcpKeepAlive(self) -> bool:
+        """
+        See L{ITCPTransport}.
+        """
+        return False
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        """
+        Nobody here looks whether the other end still lives.
+        """
+
+    @property
+    def lost(self) -> bool:
+        """
+        Whether this end's connection is gone.
+        """
+        return self._lost
+
+    @property
+    def waiting(self) -> int:
+        """
+        How many bytes this end wrote that were not delivered yet.
+        """
+        return len(self._outgoing)
+
     def write(self, data: bytes) -> None:
         """
         Keep it until it is delivered.
         """
-        if self._lost or (self.disconnecting and self._producer is None):
+        if self._lost or self._halfClosing:
             return
         self._outgoing += data
         if (
             self._producer is not None
             and self._streaming
             and not self._producerPaused
-            and len(self._outgoing) >= HIGH_WATER
+            and len(self._outgoing) > HIGH_WATER
         ):
             self._producerPaused = True
             self._producer.pauseProducing()
         self.schedule()
 
-    def writeSequence(self, data: Any) -> None:
+    def writeSequence(self, data: Iterable[bytes]) -> None:
         """
         See L{ITransport}.
         """
@@ -109,19 +151,39 @@ class MemoryTransport:
 
     def loseConnection(self) -> None:
         """
-        Close after what was written is delivered and no producer is left.
+        Read no more, and close after what was written is delivered. As a socket's,
+        it waits for a producer only if that is paused or pulled.
         """
+        if self._lost or self.disconnecting:
+            return
         self.disconnecting = True
-        self.schedule()
+        self._reading = False
+        if self._halfClosed:
+            self._close()
+        else:
+            self.schedule()
+
+    def loseWriteConnection(self) -> None:
+        """
+        Write no more, and tell the other end so after what was written. That
+        ends the connection, unless its protocol is an
+        C{IHalfCloseableProtocol}.
+        """
+        if not self._lost:
+            self._halfClosing = True
+            self.schedule()
 
     def abortConnection(self) -> None:
         """
         Close now; what was under way is lost.
         """
+        if self._lost:
+            return
         self.disconnecting = True
+        self._reading = False
         self._outgoing.clear()
-        self._network.clock.callLater(0, self.lose, ConnectionAborted())
-        self._network.after(self.other.lose, ConnectionLost())
+        self._network.soon(self, self.lose, ConnectionAborted())
+        self._network.after(self.other, self.other.lose, ConnectionLost())
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """
@@ -156,8 +218,9 @@ class MemoryTransport:
         """
         Deliver again.
         """
-        self._reading = True
-        self.other.schedule()
+        if not self._lost and not self.disconnecting:
+            self._reading = True
+            self.other.schedule()
 
     def stopProducing(self) -> None:
         """
@@ -171,9 +234,24 @@ class MemoryTransport:
         """
         if not self._scheduled and not self._lost:
             self._scheduled = True
-            self._network.after(self._deliver)
+            self._network.after(self.other, self._deliver)
+
+    def lose(self, reason: Exception) -> None:
+        """
+        This end's connection is gone.
+        """
+        if not self._lost:
+            self._lost = True
+            self._network.transports.pop(self, None)
+            producer, self._producer = self._producer, None
+            if producer is not None:
+                producer.stopProducing()
+            self.protocol.connectionLost(Failure(reason))
 
     def _deliver(self) -> None:
+        """
+        Something arrives at the other end.
+        """
         self._scheduled = False
         if self._lost or not self.other._reading or self._network.stalled(self):
             return
@@ -185,24 +263,40 @@ class MemoryTransport:
                 self.other.protocol.dataReceived(piece)
         if self._outgoing:
             self.schedule()
-        elif self._producer is not None and (self._producerPaused or not self._streaming):
+        else:
+            self._emptied()
+
+    def _emptied(self) -> None:
+        """
+        All that this end wrote has left it.
+        """
+        if self._lost or self._outgoing:
+            return
+        if self._producer is not None and (self._producerPaused or not self._streaming):
             self._producerPaused = False
             self._producer.resumeProducing()
-        elif self.disconnecting and self._producer is None:
-            self.lose(ConnectionDone())
-            self._network.after(self.other.lose, ConnectionDone())
+        elif self.disconnecting:
+            self._close()
+        elif self._halfClosing and not self._halfClosed:
+            self._halfClosed = True
+            if IHalfCloseableProtocol.providedBy(self.protocol):
+                self.protocol.writeConnectionLost()
+            self._network.after(self.other, self.other._ended)
 
-    def lose(self, reason: Exception) -> None:
+    def _ended(self) -> None:
         """
-        This end's connection is gone.
+        The other end writes no more.
         """
-        if not self._lost:
-            self._lost = True
-            self._network.transports.discard(self)
-            producer, self._producer = self._producer, None
-            if producer is not None:
-                producer.stopProducing()
-            self.protocol.connectionLost(Failure(reason))
+        if self._lost:
+            return
+        if IHalfCloseableProtocol.providedBy(self.protocol):
+            self.protocol.readConnectionLost()
+        else:
+            self._close()
+
+    def _close(self) -> None:
+        self.lose(ConnectionDone())
+        self._network.after(self.other, self.other.lose, ConnectionDone())
 
 
 @implementer(IListeningPort)
@@ -264,7 +358,8 @@ class MemoryNetwork:
         self.pieceSize = 64 * 1024
         self.carried = 0
         self.ports: dict[MemoryAddress, _Port] = {}
-        self.transports: set[MemoryTransport] = set()
+        # In the order in which they were made.
+        self.transports: dict[MemoryTransport, None] = {}
         self._stalled: set[str] = set()
         self._waiting: dict[str, list[MemoryTransport]] = {}
 
@@ -289,7 +384,7 @@ class MemoryNetwork:
         Connect, or be refused, after the latency.
         """
         result: Deferred[IProtocol] = Deferred()
-        self.after(self._connect, factory, target, source, result)
+        self.clock.callLater(self.latency, self._connect, factory, target, source, result)
         return result
 
     def _connect(
@@ -314,16 +409,22 @@ class MemoryNetwork:
         two = MemoryTransport(self, target, source)
         one.other, two.other = two, one
         one.protocol, two.protocol = clientSide, serverSide
-        self.transports |= {one, two}
+        self.transports[one] = self.transports[two] = None
         serverSide.makeConnection(two)
         clientSide.makeConnection(one)
         result.callback(clientSide)
 
-    def after(self, function: Any, *arguments: Any) -> None:
+    def after(self, end: MemoryTransport, function: Any, *arguments: Any) -> None:
         """
-        Call it after the latency.
+        Call it after the latency, as what happens at one end.
         """
         self.clock.callLater(self.latency, function, *arguments)
+
+    def soon(self, end: MemoryTransport, function: Any, *arguments: Any) -> None:
+        """
+        Call it before time goes on, as what happens at one end.
+        """
+        self.clock.callLater(0, function, *arguments)
 
     def stalled(self, transport: MemoryTransport) -> bool:
         """

@@ -64,7 +64,7 @@ class Holding:
         # may be, though it has them no more.
         self._gone: frozenset[bytes] = frozenset()
         # The same, and the ids of what is held, as they are on the disk.
-        self._keptGone: frozenset[bytes] = frozenset()
+        self._keptGone: frozenset[bytes] | None = frozenset()
         self._kept: frozenset[str] | None = None
         self.holds = Holds()
 
@@ -75,6 +75,13 @@ class Holding:
         @raise wazuh_cluster.errors.StateDamaged: if it cannot be read.
         """
         self._gone = self._keptGone = await self._runner.call(self._memory.gone)
+
+    def noteAgain(self) -> None:
+        """
+        What is on the disk may not be what was noted there: the home is another
+        one.
+        """
+        self._keptGone = self._kept = None
 
     async def anyReleased(self) -> bool:
         """
@@ -169,7 +176,7 @@ class Holding:
         holds = self.holds = decision.holds
         self._gone = await self._runner.run(self._stillGone(manifest, lastApplied, snapshot))
         # Until the new manifest is on the disk, what it has counts there too.
-        await self._keepGone(self._gone | self._keptGone)
+        await self._keepGone(self._gone | (self._keptGone or frozenset()))
         if decision.other and not holds.otherMaster:
             await self._runner.call(self._memory.saveMaster, master)
         ids = frozenset(hold.id for hold in holds.all)

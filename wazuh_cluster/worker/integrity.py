@@ -307,7 +307,7 @@ class IntegrityThread:
         """
         if snapshot.manifest.algorithm != manifest.algorithm:
             raise ProtocolViolation("its manifest came with another algorithm than it said")
-        await self._workplace.renewStaging()
+        await self._workplace.begin()
         known = self.applied
         lastApplied = known.manifest if known is not None else None
         comparison = await self._runner.run(self.tree.compare(snapshot, manifest, lastApplied))
@@ -329,7 +329,6 @@ class IntegrityThread:
         plan, holds = decision.plan, decision.holds
         outcome = Outcome()
         workplace = self._workplace
-        workplace.settled = False
         if plan:
             untidy, workplace.untidy = workplace.untidy, True
             await self._holding.expect(plan, failures)
@@ -343,6 +342,8 @@ class IntegrityThread:
         refusal = await workplace.settle(
             Applied(generation, manifest), lastApplied, decision, complete, snapshot
         )
+        if outcome.notDurable is not None:
+            workplace.settled = False
         if outcome.postponed and self._link is not None:
             if self._soon is not None and self._soon.active():
                 self._soon.cancel()

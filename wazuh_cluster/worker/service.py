@@ -152,6 +152,7 @@ class WorkerService(Service):
         self._integrityInterval = integrityInterval
         self._agentInfoInterval = agentInfoInterval
         self._trust = trustOf(trust, Identity(cluster, WORKER, name))
+        self._random = random
         self._nonce = random(16)
         self._log = Journal(MAIN)
         self._complaints = Complaints(reactor, self._log, masterAddress)
@@ -214,7 +215,7 @@ class WorkerService(Service):
             name=self._trust.identity.name,
             version=__version__,
         )
-        self._homeId = homeId(self._state)
+        self._homeId = homeId(self._state, self._random)
         self._threads.startService()
         self._link.start()
 

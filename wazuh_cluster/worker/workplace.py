@@ -21,8 +21,7 @@ class Workplace:
     @ivar applied: the last manifest that was applied, and its generation.
     @ivar staging: where contents come in; there once it was prepared.
     @ivar settled: whether all that must be known after a restart is on the
-        disk, and nothing that is not wanted any more is staged. Whoever begins
-        an installation makes it false.
+        disk, and nothing that is not wanted any more is staged.
     @ivar untidy: whether an installation may have left something beside its
         targets.
     """
@@ -82,13 +81,29 @@ class Workplace:
         await self._runner.call(self.staging.close)
         self.staging = await self._runner.call(self._tree.openStaging, algorithm)
 
-    async def renewStaging(self) -> None:
+    async def begin(self) -> None:
+        """
+        An installation begins, or is found not to be needed: what there is already
+        is durable before it is said to be there.
+
+        @raise OSError: if it cannot be made so.
+        """
+        if not self.settled:
+            await self._runner.call(self._tree.settle)
+        # What is staged from now on must be used, or removed, before it is settled.
+        self.settled = False
+        await self._renewStaging()
+
+    async def _renewStaging(self) -> None:
         """
         Open the staging folder again if the one that is open is not in the home
-        any more, because that was emptied, restored or replaced.
+        any more, because that was emptied, restored or replaced. What was noted
+        there is noted again then.
         """
         if await self._runner.call(self.staging.isGone):
             await self.useAlgorithm(self.staging.algorithm)
+            self._kept = None
+            self._holding.noteAgain()
 
     async def settle(
         self,

@@ -1,0 +1,109 @@
+"""
+One matter that a cluster takes care of, as a simulation sees it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from wazuh_cluster.integrity import Outcome, Plan
+from wazuh_cluster.testing.simulation.schedule import Action, Kind
+
+if TYPE_CHECKING:
+    from wazuh_cluster.testing.simulation.cluster import SimCluster
+    from wazuh_cluster.testing.simulation.machine import SimMachine
+    from wazuh_cluster.testing.simulation.process import SimProcess
+
+
+class Part:
+    """
+    What people do about one matter, what must never be, and when all is well.
+    Each method is a place to look from; those of this class do nothing.
+
+    A part finds fault by C{cluster.broken}.
+
+    @ivar cluster: whose part it is.
+    """
+
+    cluster: SimCluster
+
+    def attach(self, cluster: SimCluster) -> None:
+        """
+        The cluster is made; its machines are there, and run nothing yet.
+        """
+        self.cluster = cluster
+
+    def kinds(self) -> Mapping[str, Kind]:
+        """
+        What can befall, by names that no other part has.
+        """
+        return {}
+
+    def doings(self) -> Sequence[str]:
+        """
+        Names of what can be under way at a node for its sake: commands, and
+        L{wazuh_cluster.testing.simulation.process.INSTALL}. Faults wait for them.
+        """
+        return ()
+
+    def stir(self, action: Action) -> None:
+        """
+        An action waits for one of L{doings}: do what people do that lets it begin.
+        """
+
+    def keywords(self, process: SimProcess) -> dict[str, Any]:
+        """
+        What this part gives a node's service as keywords.
+        """
+        return {}
+
+    # What must never be.
+
+    def touched(self, process: SimProcess, path: bytes) -> None:
+        """
+        A process has just changed something at an absolute path.
+        """
+
+    def installing(self, process: SimProcess, plan: Plan) -> None:
+        """
+        A worker begins to do what a plan says.
+        """
+
+    def installed(self, process: SimProcess, plan: Plan, outcome: Outcome) -> None:
+        """
+        It has done so.
+        """
+
+    def lostPower(self, machine: SimMachine) -> None:
+        """
+        A machine lost what was not synced.
+        """
+
+    # People.
+
+    def replaced(self, machine: SimMachine) -> None:
+        """
+        Somebody has put another home in the place of a machine's, an empty or an
+        older one.
+        """
+
+    def prepare(self, machine: SimMachine) -> None:
+        """
+        A master's home is a new one: put there what it has from the beginning.
+        """
+
+    def tend(self) -> None:
+        """
+        All faults have ended: do what people have to do for all to become well.
+        Called again and again.
+        """
+
+    # When all is well.
+
+    def unwell(self) -> str | None:
+        """
+        What is not as it should be, once all faults have ended; C{None} if all
+        is well.
+        """
+        return None
