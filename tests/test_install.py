@@ -259,7 +259,7 @@ class InstallTests(SynchronousTestCase):
         plan = self.homes.plan()
         staging = self.homes.worker.openStaging()
         staging.remove(hashlib.md5(keys).digest())
-        self.homes.put(b"/master", {b"etc/client.keys": keys + b"# and again\n"})
+        self.homes.put(b"/master", {b"etc/client.keys": b"# and again\n" + keys})
         self.homes.fetch(plan, staging)
         outcome = drive(self.homes.worker.install(plan, staging, self.homes.failures))
         staging.close()

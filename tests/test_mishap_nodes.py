@@ -258,7 +258,7 @@ class DiskTests(MishapCase):
         self.nodes[self.one].kill()
         await self.ended(self.one)
         copy = FilePath(self.mktemp())
-        shutil.copytree(self.one.path, copy.path)
+        shutil.copytree(self.one.path, copy.path, ignore=shutil.ignore_patterns("*.sock"))
         self.mount("-t", "tmpfs", "-o", "size=4m", "none", self.one.path)
         shutil.copytree(copy.path, self.one.path, dirs_exist_ok=True)
         filler = self.one.child("filler")

@@ -139,7 +139,7 @@ class DirectoryStateTests(StateContractMixin, SynchronousTestCase):
             state = self.makeState()
             state.save("home-id", b"old")
             self.fileSystem.failOn("file.write", errno=errno.EIO)
-            self.fileSystem.failOn("unlink", FOLDER + b"/.home-id.tmp", errno.EIO, times=1, after=1)
+            self.fileSystem.failOn("unlink", FOLDER + b"/.home-id.tmp", errno.EIO, times=2, after=1)
             self.assertRaises(OSError, state.save, "home-id", b"new")
             self.assertIn(b".home-id.tmp", self.fileSystem.listTree(FOLDER))
             use(state)

@@ -26,7 +26,7 @@ _AT_ONCE = 50
 
 #: By how much the master's memory may be larger when they are gone, in bytes:
 #: connections that held on to what they cost would have left ten times as much.
-_MORE = 32 * 1024 * 1024
+_MORE = 48 * 1024 * 1024
 
 #: How many lines the log may have that are not for the time: a few for the first
 #: strangers, and two for each worker that joins.
@@ -85,7 +85,7 @@ class ManyTests(Attacks, ProcessCase):
     async def greedy(self, n: int) -> None:
         attacker = await self.joined(f"greedy-{n}")
         attacker.transport.pauseProducing()
-        wants = wantsOf(b"etc/lists/large")
+        wants = wantsOf(b"etc/lists/large", size=10_000_000)
         attacker.say(requestFiles(1, 3, 2**62) + chunk(wants) + end(wants))
         attacker.say(keepAlive() * 20)
 

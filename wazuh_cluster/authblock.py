@@ -11,8 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from wazuh_cluster.agents.forcerules import ForceRules
-from wazuh_cluster.authsettings import DEFAULT_PORT, AuthSettings
+from wazuh_cluster.authsettings import DEFAULT_PORT, AuthSettings, ForceRules
 from wazuh_cluster.configvalues import parsePort, parseYesOrNo
 from wazuh_cluster.errors import BadInput, ConfigError
 from wazuh_cluster.ossecconf import Element, readElements

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 from attrs import Factory, frozen
 
-from wazuh_cluster.agents.forcerules import ForceRules
-
 #: Wazuh's choice: no anonymous suites, nothing weak, the strongest first.
 CIPHERS = "HIGH:!ADH:!EXP:!MD5:!RC4:!3DES:!CAMELLIA:@STRENGTH"
 
@@ -18,6 +16,27 @@ DEFAULT_PORT = 1515
 CERTIFICATE = "etc/sslmanager.cert"
 PRIVATE_KEY = "etc/sslmanager.key"
 PASSWORD_FILE = "etc/authd.pass"
+
+
+@frozen
+class ForceRules:
+    """
+    What C{<auth><force>} says. All of it must hold.
+
+    @ivar enabled: whether an agent may be replaced at all.
+    @ivar keyMismatch: whether one that asks with the key which it is registered
+        with keeps it, and is not registered anew.
+    @ivar disconnectedTime: for how many seconds the old agent must have been
+        disconnected, if it was ever connected; C{None} for no matter how
+        long, and whether.
+    @ivar afterRegistrationTime: how many seconds ago the old agent must have
+        been registered.
+    """
+
+    enabled: bool = True
+    keyMismatch: bool = True
+    disconnectedTime: float | None = 3600.0
+    afterRegistrationTime: float = 3600.0
 
 
 @frozen

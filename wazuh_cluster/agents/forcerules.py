@@ -16,27 +16,7 @@ from wazuh_cluster.agents.model import (
     AgentStatus,
     formatId,
 )
-
-
-@frozen
-class ForceRules:
-    """
-    What C{<auth><force>} says. All of it must hold.
-
-    @ivar enabled: whether an agent may be replaced at all.
-    @ivar keyMismatch: whether one that asks with the key which it is registered
-        with keeps it, and is not registered anew.
-    @ivar disconnectedTime: for how many seconds the old agent must have been
-        disconnected, if it was ever connected; C{None} for no matter how
-        long, and whether.
-    @ivar afterRegistrationTime: how many seconds ago the old agent must have
-        been registered.
-    """
-
-    enabled: bool = True
-    keyMismatch: bool = True
-    disconnectedTime: float | None = 3600.0
-    afterRegistrationTime: float = 3600.0
+from wazuh_cluster.authsettings import ForceRules
 
 
 @frozen
