@@ -108,7 +108,7 @@ class ControlCase(SynchronousTestCase):
             self.clock.pump([0.25] * 4)
             self.successResultOf(stopping)
         self.assertEqual([], [str(call) for call in self.clock.getDelayedCalls()])
-        self.assertEqual(set(), self.network.transports)
+        self.assertEqual({}, self.network.transports)
 
     def client(self, who: Credentials = ROOT) -> ControlClient:
         """

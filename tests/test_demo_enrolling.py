@@ -40,7 +40,7 @@ class EnrollTests(ListenerCase):
         agent = self.successResultOf(self.enroll("desk-1"))
         self.assertEqual(Agent(1, "desk-1", "any", keyOf(1)), agent)
         self.assertEqual([Registration("desk-1")], self.enroller.requests)
-        self.assertEqual(set(), self.network.transports)
+        self.assertEqual({}, self.network.transports)
 
     def test_refused(self) -> None:
         """
@@ -115,4 +115,4 @@ class EnrollTests(ListenerCase):
         enrolling.cancel()
         self.clock.advance(0)
         self.failureResultOf(enrolling)
-        self.assertEqual(set(), self.network.transports)
+        self.assertEqual({}, self.network.transports)
