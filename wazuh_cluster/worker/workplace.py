@@ -5,8 +5,11 @@ left beside targets, and what must be known after a restart.
 
 from __future__ import annotations
 
+import os
+
 from wazuh_cluster.failures import said
 from wazuh_cluster.integrity import Manifest, Snapshot, Staging
+from wazuh_cluster.integrity.reasons import reason
 from wazuh_cluster.interfaces import IRunner, ITree
 from wazuh_cluster.journal import INTEGRITY_SYNC, Journal
 from wazuh_cluster.model import Generation
@@ -40,6 +43,8 @@ class Workplace:
         # The generation of the manifest on the disk.
         self._kept: Generation | None = None
         self.applied: Applied | None = None
+        # Whether what was there when the look began is durable.
+        self._isDurable = False
         self.settled = False
         self.untidy = True
 
@@ -83,13 +88,10 @@ class Workplace:
 
     async def begin(self) -> None:
         """
-        An installation begins, or is found not to be needed: what there is already
-        is durable before it is said to be there.
-
-        @raise OSError: if it cannot be made so.
+        An installation begins, or is found not to be needed.
         """
         if not self.settled:
-            await self._runner.call(self._tree.settle)
+            self._isDurable = False
         # What is staged from now on must be used, or removed, before it is settled.
         self.settled = False
         await self._renewStaging()
@@ -114,7 +116,8 @@ class Workplace:
         snapshot: Snapshot,
     ) -> OSError | None:
         """
-        Bring to the disk what must be known after a restart.
+        Bring to the disk what must be known after a restart; and, before that,
+        carried files that somebody changed and did not sync.
 
         @param applied: what was applied now.
         @param lastApplied: the manifest before that.
@@ -125,6 +128,9 @@ class Workplace:
         """
         self.applied = applied
         try:
+            if not self._isDurable:
+                await self._runner.call(self._makeDurable)
+                self._isDurable = True
             await self._holding.remember(
                 decision,
                 applied.generation.master,
@@ -144,3 +150,10 @@ class Workplace:
             return error
         self.settled = True
         return None
+
+    def _makeDurable(self) -> None:
+        try:
+            self._tree.settle()
+        except OSError as error:
+            doing = reason("make the files durable", error)
+            raise OSError(error.errno, doing, os.fsdecode(self._tree.path)) from error
