@@ -21,6 +21,7 @@ from twisted.trial.unittest import TestCase
 
 from wazuh_cluster.errors import NotTrusted, WrongKey
 from wazuh_cluster.model import MASTER, WORKER, Identity
+from wazuh_cluster.protocol import Limits, Peer
 from wazuh_cluster.testing.trust import OTHER, Recorder, testKey, testTrust
 
 SECRET = b"for trusted workers only"
@@ -194,3 +195,38 @@ class StandardClientTests(TestCase):
             client.transport.abortConnection()  # type: ignore[union-attr]
             assert client.reason is not None
             self.assertEqual(not trusted, isinstance(client.reason.value, WrongKey))
+
+
+class PeerSocketTests(TestCase):
+    """
+    Both ends of a link over a socket.
+    """
+
+    timeout = 20
+
+    async def test_nothingWaits(self) -> None:
+        """
+        Small boxes are sent at once: an answer does not wait for the other end
+        to acknowledge the one before it.
+        """
+        peers: list[Peer] = []
+        shaken: list[Deferred[Peer]] = []
+        for role in (WORKER, MASTER):
+            done: Deferred[Peer] = Deferred()
+            shaken.append(done)
+            peers.append(Peer(role, [], reactor, Limits(), done.callback))
+        server, client = peers
+        port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(
+            testTrust(MASTER, "hub").wrapServer(Factory.forProtocol(lambda: server), reactor)
+        )
+        self.addCleanup(port.stopListening)
+        await TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port).connect(
+            testTrust(WORKER, "siem-7").wrapClient(Factory.forProtocol(lambda: client), reactor)
+        )
+        for each in shaken:
+            await each
+        self.assertEqual([True, True], [peer.transport.getTcpNoDelay() for peer in peers])
+        for peer in peers:
+            peer.close()
+        for peer in peers:
+            await peer.whenClosed()

@@ -223,6 +223,11 @@ class Peer(Protocol, amp.BoxDispatcher):
         """
         self.startReceivingBoxes(self)
         self.address()
+        # Else an answer waits until the other end has acknowledged the one before
+        # it, and that may take 40 ms.
+        setTcpNoDelay = getattr(self.transport, "setTcpNoDelay", None)
+        if setTcpNoDelay is not None:
+            setTcpNoDelay(True)
         timeout = self.limits.greetTimeout
         late = LinkStalled(f"it did not say Hello within {timeout:g} s")
         waited = 0.0 if self._since is None else self.clock.seconds() - self._since
