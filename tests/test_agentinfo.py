@@ -17,7 +17,7 @@ from twisted.protocols.amp import UnhandledCommand
 
 from tests.clustercase import ClusterCase
 from tests.recordcase import AgentCase
-from wazuh_cluster.agents import ACTIVE, DISCONNECTED, PENDING, AgentRecord, Taken
+from wazuh_cluster.agents import ACTIVE, DISCONNECTED, PENDING, AgentRecord
 from wazuh_cluster.agents.heard import HeardBatch
 from wazuh_cluster.agents.local import LocalAgents
 from wazuh_cluster.errors import ProtocolViolation, StoreFailed
@@ -419,7 +419,7 @@ class StoreTroubleTests(AgentInfoCase):
         fails, said = True, "database or disk is full: make room"
         takeBatch = store.takeBatch
 
-        def failing(node: str, batch: HeardBatch, now: float) -> Deferred[Taken]:
+        def failing(node: str, batch: HeardBatch, now: float) -> Deferred[Sequence[int]]:
             if fails:
                 return fail(StoreFailed(f"agents.db: SQLite says: {said}"))
             return takeBatch(node, batch, now)

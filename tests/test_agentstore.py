@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
@@ -18,7 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests import storewriter
 from tests.recordcase import AgentCase
-from wazuh_cluster.agents import ACTIVE, AgentRecord, AgentState, IAgentStore, Taken
+from wazuh_cluster.agents import ACTIVE, AgentRecord, AgentState, IAgentStore
 from wazuh_cluster.agents.heard import HeardBatch
 from wazuh_cluster.agents.plain import PlainStore
 from wazuh_cluster.agents.store import SqliteAgentStore, fleetDatabase
@@ -113,25 +114,45 @@ class SqliteAgentStoreTests(AgentCase):
 
     def test_groupCommit(self) -> None:
         """
-        What comes while a transaction is under way goes into the next one, and
-        each call has its own answer.
+        What comes while a transaction is under way goes into the next one, in
+        its order, and each call has its own answer.
         """
         clock = Clock()
         store = self.fleetStore(runner=ClockRunner(clock, 0.001))
         events: list[str] = []
         database = store._database
         database.connection().set_trace_callback(events.append)
-        done = [store.takeBatch("w1", HeardBatch.of([fullRecord(7, NOW)]), NOW)]
-        for agent in (7, 8, 9):
-            done.append(store.takeBatch("w2", HeardBatch.of([fullRecord(agent, NOW - 1)]), NOW))
-        done.append(store.remove([9]).addCallback(lambda _: Taken(0)))
+        first = store.takeBatch("w1", HeardBatch.of([fullRecord(7, NOW)]), NOW)
+        claimed = HeardBatch.of([fullRecord(8, NOW), fullRecord(11, NOW)])
+        claimed.details = [None, None]
+        later: list[Deferred[Any]] = [
+            *(
+                store.takeBatch("w2", HeardBatch.of([fullRecord(agent, NOW - 1)]), NOW)
+                for agent in (7, 8, 9)
+            ),
+            # The details of the first are those of the batch before it.
+            store.takeBatch("w2", claimed, NOW),
+            store.take([fullRecord(9, NOW - 2), fullRecord(9, NOW), fullRecord(10, NOW)], NOW),
+            store.remove([10]),
+            store.takeBatch("w3", HeardBatch.of([fullRecord(7, NOW, node="w3")]), NOW),
+        ]
         clock.pump([0.001] * 200)
-        self.assertEqual([1, 0, 1, 1, 0], [self.successResultOf(each).newer for each in done])
+        self.assertEqual((), self.successResultOf(first))
+        self.assertEqual(
+            [(), (), (), (11,), 2, None, ()], [self.successResultOf(each) for each in later]
+        )
         self.assertEqual(2, sum(event.startswith("BEGIN") for event in events))
         self.assertEqual(2, events.count("COMMIT"))
         states: Deferred[Sequence[AgentState]] = store.states(1, 99)
         clock.pump([0.001] * 10)
-        self.assertEqual([7, 8], [state.id for state in self.successResultOf(states)])
+        self.assertEqual(
+            [
+                AgentState(7, ACTIVE, NOW, "w3"),
+                AgentState(8, ACTIVE, NOW, "w2"),
+                AgentState(9, ACTIVE, NOW, "w1"),
+            ],
+            self.successResultOf(states),
+        )
         store.stop()
         clock.pump([0.001] * 10)
 

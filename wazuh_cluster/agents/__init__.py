@@ -35,7 +35,6 @@ from wazuh_cluster.agents.model import (
     FleetPage,
     Group,
     Registration,
-    Taken,
     formatId,
 )
 from wazuh_cluster.agents.registrar import ClientKeysRegistrar
@@ -71,7 +70,6 @@ __all__ = [
     "IRegistrationTimes",
     "IReports",
     "Registration",
-    "Taken",
     "formatId",
     "keyHash",
     "normalAddress",

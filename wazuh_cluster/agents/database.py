@@ -19,10 +19,12 @@ FOLDER_MODE = 0o750
 #: How long another program's lock is waited for, in seconds.
 PATIENCE = 2.0
 
-#: SQLite's memory for pages, in KiB, and what its log may grow to before it is
-#: worked into the file, in pages.
+#: SQLite's memory for pages, in KiB.
 CACHE = 4096
-CHECKPOINT = 4096
+
+#: What its log may grow to before it is worked into the file, in pages of 4 KiB:
+#: that waits for the disk, and the records of a hundred thousand agents fit in.
+CHECKPOINT = 20_000
 
 _OURS = "stop the node, and let 'wazuh-cluster agents reset-store' move the file aside"
 

@@ -30,7 +30,6 @@ from wazuh_cluster.agents.model import (
     FleetPage,
     Group,
     Registration,
-    Taken,
 )
 
 
@@ -289,12 +288,13 @@ class IAgentBatchStore(IAgentStore):
     A store that takes whole batches, without an object for each record.
     """
 
-    def takeBatch(node: str, batch: HeardBatch, now: float) -> Deferred[Taken]:
+    def takeBatch(node: str, batch: HeardBatch, now: float) -> Deferred[Sequence[int]]:
         """
         As L{take}. Where details are as before and a digest says which, nothing
         is taken unless the store has these.
 
         @param node: who heard it.
+        @return: the agents of which nothing was taken for that.
         """
 
 

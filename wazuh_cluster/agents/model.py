@@ -140,20 +140,6 @@ class Batch:
 
 
 @frozen
-class Taken:
-    """
-    What became of a batch of records in a store.
-
-    @ivar newer: how many were at least as new as what was there.
-    @ivar incomplete: agents whose details are said to be as before, and of
-        which the store does not have these; nothing of them was taken.
-    """
-
-    newer: int
-    incomplete: Sequence[int] = ()
-
-
-@frozen
 class AgentStatus:
     """
     An agent as the fleet's tables show it.

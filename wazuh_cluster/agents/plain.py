@@ -17,7 +17,7 @@ from wazuh_cluster.agents.interfaces import (
     IAgentSource,
     IAgentStore,
 )
-from wazuh_cluster.agents.model import AgentRecord, AgentState, Batch, Taken
+from wazuh_cluster.agents.model import AgentRecord, AgentState, Batch
 from wazuh_cluster.agents.records import checkRecord, digestOf, encodeDetails
 from wazuh_cluster.errors import RecordRefused
 from wazuh_cluster.journal import AGENT_INFO_SYNC, Journal
@@ -197,13 +197,13 @@ class PlainStore:
     def __init__(self, store: IAgentStore) -> None:
         self._store = store
 
-    def takeBatch(self, node: str, batch: HeardBatch, now: float) -> Deferred[Taken]:
+    def takeBatch(self, node: str, batch: HeardBatch, now: float) -> Deferred[Sequence[int]]:
         """
         See L{IAgentBatchStore}.
         """
         return Deferred.fromCoroutine(self._take(node, batch, now))
 
-    async def _take(self, node: str, batch: HeardBatch, now: float) -> Taken:
+    async def _take(self, node: str, batch: HeardBatch, now: float) -> Sequence[int]:
         rows = list(zip(batch.ids, batch.digests, batch.details, strict=True))
         claimed = {
             agent: digest
@@ -220,7 +220,8 @@ class PlainStore:
             batch = batch.only(
                 [details is not None or agent not in wrong for agent, _, details in rows]
             )
-        return Taken(await self._store.take(batch.records(node), now), tuple(wrong))
+        await self._store.take(batch.records(node), now)
+        return tuple(wrong)
 
     # What goes on to the store as it is.
 

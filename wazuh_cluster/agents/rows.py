@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 #: How many rows a statement has: the next larger one is filled up with rows
-#: that count for nothing. SQLite takes at least 999 values.
-WIDTHS = (1, 8, 32, 128)
+#: that count for nothing. SQLite takes 999 values, and 32,766 since 3.32.
+WIDTHS = (1, 8, 32, 128) + ((512,) if sqlite3.sqlite_version_info >= (3, 32) else ())
 
 
 class Rows:

@@ -18,9 +18,10 @@ from wazuh_cluster.agents.model import Batch
 #: The size of a batch, in bytes: what fits into one box beside the rest.
 BATCH_SIZE = 60_000
 
-#: How many batches may be unanswered at a time: one is on its way, one is taken
-#: apart, one is committed.
-FLIGHT = 4
+#: How many batches may be unanswered at a time: some are on their way, one is
+#: taken apart, some are committed together. A hundred workers that join at once
+#: cost their master this many boxes each.
+FLIGHT = 6
 
 
 @frozen

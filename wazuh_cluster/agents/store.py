@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from attrs import evolve, frozen
 from twisted.internet.defer import Deferred
@@ -14,9 +15,9 @@ from zope.interface import implementer
 from wazuh_cluster.agents.database import Database
 from wazuh_cluster.agents.heard import HeardBatch
 from wazuh_cluster.agents.interfaces import IAgentBatchStore
-from wazuh_cluster.agents.model import ACTIVE, DISCONNECTED, PENDING, AgentRecord, AgentState, Taken
+from wazuh_cluster.agents.model import ACTIVE, DISCONNECTED, PENDING, AgentRecord, AgentState
 from wazuh_cluster.agents.records import decodeDetails
-from wazuh_cluster.agents.rows import Rows
+from wazuh_cluster.agents.rows import WIDTHS, Rows
 from wazuh_cluster.agents.transactions import Transactions
 from wazuh_cluster.interfaces import IRunner, Slices
 from wazuh_cluster.journal import AGENT_INFO_SYNC, Journal
@@ -82,14 +83,79 @@ _NAMES = {number: event for event, number in _NUMBERS.items()}
 
 @frozen
 class _Take:
+    """
+    A batch that is to be taken.
+
+    @ivar counted: whether somebody wants to know how many were newer.
+    """
+
     node: str
     batch: HeardBatch
     now: float
+    counted: bool = False
 
 
 @frozen
 class _Remove:
     ids: tuple[int, ...]
+
+
+class _Rows:
+    """
+    Rows of some batches, for few statements instead of some for each batch.
+    """
+
+    def __init__(self) -> None:
+        self._batch = HeardBatch()
+        self._nodes: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    @property
+    def haveDetails(self) -> bool:
+        """
+        Whether with them the details of an agent become others.
+        """
+        return any(self._batch.details)
+
+    def add(self, batch: HeardBatch, node: int, now: float) -> None:
+        """
+        A batch that a node heard, taken at a moment.
+        """
+        heard = batch.heard
+        if heard and max(heard) > now:
+            heard = [min(each, now) for each in heard]
+        self._batch.ids += batch.ids
+        self._batch.events += batch.events
+        self._batch.heard += heard
+        self._batch.codes += batch.codes
+        self._batch.digests += batch.digests
+        self._batch.details += batch.details
+        self._nodes += [node] * len(heard)
+
+    def write(self, connection: sqlite3.Connection) -> int:
+        """
+        Write all of them.
+
+        @return: how many were at least as new as what was there.
+        """
+        batch, nodes = self._batch, self._nodes
+        self._batch, self._nodes = HeardBatch(), []
+        if not nodes:
+            return 0
+        events = list(map(_NUMBERS.__getitem__, batch.events))
+        newer = _TAKE.change(
+            connection, [batch.ids, events, batch.heard, nodes, batch.codes, batch.digests]
+        )
+        ids: list[int | None] = list(batch.ids)
+        if None in batch.details:
+            ids = [
+                None if details is None else agent
+                for agent, details in zip(batch.ids, batch.details, strict=True)
+            ]
+        _DETAILS.change(connection, [ids, batch.heard, batch.digests, batch.details])
+        return newer
 
 
 @implementer(IAgentBatchStore)
@@ -122,12 +188,10 @@ class SqliteAgentStore:
         nodes: dict[str, list[AgentRecord]] = {}
         for record in records:
             nodes.setdefault(record.node, []).append(record)
-        items = [_Take(node, HeardBatch.of(some), now) for node, some in nodes.items()]
-        return self._commits.add(items, sum(each.batch.size for each in items)).addCallback(
-            lambda taken: sum(each.newer for each in taken)
-        )
+        items = [_Take(node, HeardBatch.of(some), now, True) for node, some in nodes.items()]
+        return self._commits.add(items, sum(each.batch.size for each in items)).addCallback(sum)
 
-    def takeBatch(self, node: str, batch: HeardBatch, now: float) -> Deferred[Taken]:
+    def takeBatch(self, node: str, batch: HeardBatch, now: float) -> Deferred[Sequence[int]]:
         """
         See L{IAgentBatchStore<wazuh_cluster.agents.interfaces.IAgentBatchStore>}.
         """
@@ -162,16 +226,19 @@ class SqliteAgentStore:
 
     # What runs on the runner.
 
-    def _work(self, items: Sequence[list[_Take | _Remove]]) -> Slices[list[list[Taken]]]:
-        results: list[list[Taken]] = []
+    def _work(self, items: Sequence[list[_Take | _Remove]]) -> Slices[list[list[Any]]]:
+        results: list[list[Any]] = []
+        rows = _Rows()
         yield
         try:
             with self._database.transaction() as connection:
                 for item in items:
                     done = []
                     for each in item:
-                        done.append((yield from self._do(connection, each)))
+                        done.append((yield from self._do(connection, rows, each)))
                     results.append(done)
+                rows.write(connection)
+                yield
         except BaseException:
             # The numbers of nodes may not be there after all.
             self._nodes.clear()
@@ -179,51 +246,49 @@ class SqliteAgentStore:
             raise
         return results
 
-    def _do(self, connection: sqlite3.Connection, item: _Take | _Remove) -> Slices[Taken]:
+    def _do(
+        self, connection: sqlite3.Connection, rows: _Rows, item: _Take | _Remove
+    ) -> Slices[Any]:
+        """
+        Do one thing, or leave its rows to be written with others.
+
+        @return: how many were newer where that counts, else which are
+            incomplete.
+        """
         if isinstance(item, _Remove):
+            rows.write(connection)
             for statement in _FORGET:
-                for _ in statement.run(connection, [item.ids]):
-                    yield
-            return Taken(0)
-        yield from self._clamp(connection, item.now)
-        node = self._number(connection, item.node)
+                statement.change(connection, [item.ids])
+                yield
+            return ()
+        if self._latest is None or item.now < self._latest:
+            rows.write(connection)
+            yield
+            self._clamp(connection, item.now)
+        self._latest = item.now
         batch = item.batch
         incomplete: tuple[int, ...] = ()
+        if item.counted:
+            rows.write(connection)
         if None in batch.details:
+            if rows.haveDetails:
+                rows.write(connection)
+            yield
             batch, incomplete = self._complete(connection, batch)
+        rows.add(batch, self._number(connection, item.node), item.now)
+        if item.counted:
+            return rows.write(connection)
+        if len(rows) >= WIDTHS[-1]:
+            rows.write(connection)
             yield
-        if not len(batch):
-            return Taken(0, incomplete)
-        heard = batch.heard
-        if max(heard) > item.now:
-            heard = [min(each, item.now) for each in heard]
-        events = list(map(_NUMBERS.__getitem__, batch.events))
-        nodes = [node] * len(heard)
-        newer = _TAKE.change(
-            connection, [batch.ids, events, heard, nodes, batch.codes, batch.digests]
-        )
-        yield
-        if any(batch.details):
-            ids: list[int | None] = [
-                None if details is None else agent
-                for agent, details in zip(batch.ids, batch.details, strict=True)
-            ]
-            _DETAILS.change(connection, [ids, heard, batch.digests, batch.details])
-            yield
-        return Taken(newer, incomplete)
+        return incomplete
 
-    def _clamp(self, connection: sqlite3.Connection, now: float) -> Slices[None]:
+    def _clamp(self, connection: sqlite3.Connection, now: float) -> None:
         """
         The clock was set back: what is in the future counts as now, from now
         on.
         """
-        if self._latest is not None and now >= self._latest:
-            self._latest = now
-            return
-        yield
         connection.execute("UPDATE agents SET heard = ? WHERE heard > ?", (now, now))
-        self._latest = now
-        yield
 
     def _number(self, connection: sqlite3.Connection, node: str) -> int:
         number = self._nodes.get(node)

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from wazuh_cluster.agents.heard import decodeBatch
 from wazuh_cluster.agents.interfaces import IAgentSource, IAgentStore, IRegistrar
-from wazuh_cluster.agents.model import Batch, Taken
+from wazuh_cluster.agents.model import Batch
 from wazuh_cluster.agents.plain import batchSource, batchStore
 from wazuh_cluster.agents.sending import Answer, Sent, sendPending
 from wazuh_cluster.errors import ClusterError, ProtocolViolation, StoreFailed
@@ -145,16 +145,16 @@ class MasterAgentInfo:
                 batch = batch.only([agent in known for agent in batch.ids])
             if not len(batch):
                 return Answer(0, unknown)
-            taken = await self._within(self._store.takeBatch(node, batch, now))
+            incomplete = await self._within(self._store.takeBatch(node, batch, now))
             if work.removed:
                 # Whichever came first: they are gone.
                 await self._store.remove(work.removed)
         finally:
             self._working.remove(work)
-        return Answer(len(batch) - len(taken.incomplete), unknown, taken.incomplete)
+        return Answer(len(batch) - len(incomplete), unknown, incomplete)
 
-    async def _within(self, taking: Deferred[Taken]) -> Taken:
-        waiting: Deferred[Taken] = Deferred()
+    async def _within(self, taking: Deferred[Sequence[int]]) -> Sequence[int]:
+        waiting: Deferred[Sequence[int]] = Deferred()
         taking.addBoth(lambda result: None if waiting.called else waiting.callback(result))
         late = self._reactor.callLater(
             PATIENCE,
@@ -162,7 +162,7 @@ class MasterAgentInfo:
             StoreFailed(f"the master's store has not answered for {PATIENCE:g} s"),
         )
         try:
-            taken = await waiting
+            incomplete = await waiting
         except ClusterError:
             self._failures.failed(Failure())
             raise
@@ -170,7 +170,7 @@ class MasterAgentInfo:
             if late.active():
                 late.cancel()
         self._failures.succeeded()
-        return taken
+        return incomplete
 
     def _complain(self, node: str, refused: Sequence[str], log: Journal) -> None:
         if self._refusals.allow(node) is not None:

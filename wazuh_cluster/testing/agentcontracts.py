@@ -280,12 +280,18 @@ class AgentBatchStoreContractMixin(AgentStoreContractMixin):
         def batches(self):
             return self.store
 
-    def takeBatch(self, node: str, *records: AgentRecord) -> tuple[int, list[int]]:
+    def takeBatch(self, node: str, *records: AgentRecord) -> list[int]:
         """
-        Have a batch taken: how many were newer, which are incomplete.
+        Have a batch taken, and tell which are incomplete.
         """
-        taken = self.successResultOf(self.batches.takeBatch(node, HeardBatch.of(records), NOW))
-        return taken.newer, sorted(taken.incomplete)
+        return self.incomplete(node, HeardBatch.of(records))
+
+    def incomplete(self, node: str, batch: HeardBatch) -> list[int]:
+        """
+        Have a batch taken, and tell which are incomplete.
+        """
+        found: Sequence[int] = self.successResultOf(self.batches.takeBatch(node, batch, NOW))
+        return sorted(found)
 
     def claimed(self, record: AgentRecord) -> HeardBatch:
         """
@@ -305,9 +311,11 @@ class AgentBatchStoreContractMixin(AgentStoreContractMixin):
         """
         Batches are taken as records are.
         """
-        self.assertEqual((2, []), self.takeBatch("w1", fullRecord(7, NOW), fullRecord(8, NOW)))
+        self.assertEqual([], self.takeBatch("w1", fullRecord(7, NOW), fullRecord(8, NOW)))
         self.assertEqual(fullRecord(8, NOW), self.kept(8))
-        self.assertEqual((0, []), self.takeBatch("w2", fullRecord(7, NOW - 1, node="w2")))
+        self.assertEqual([], self.takeBatch("w2", fullRecord(7, NOW - 1, node="w2")))
+        self.assertEqual(fullRecord(7, NOW), self.kept(7))
+        self.assertEqual([], self.takeBatch("w2"))
 
     def test_asBefore(self) -> None:
         """
@@ -315,8 +323,7 @@ class AgentBatchStoreContractMixin(AgentStoreContractMixin):
         """
         self.takeBatch("w1", fullRecord(7, NOW - 60))
         later = fullRecord(7, NOW - 5)
-        taken = self.successResultOf(self.batches.takeBatch("w1", self.claimed(later), NOW))
-        self.assertEqual((1, []), (taken.newer, list(taken.incomplete)))
+        self.assertEqual([], self.incomplete("w1", self.claimed(later)))
         self.assertEqual(later, self.kept())
 
     def test_incomplete(self) -> None:
@@ -326,8 +333,7 @@ class AgentBatchStoreContractMixin(AgentStoreContractMixin):
         self.takeBatch("w1", fullRecord(7, NOW - 60))
         other = fullRecord(7, NOW - 5, version="Wazuh v4.15.0")
         for record in (other, fullRecord(8, NOW - 5)):
-            taken = self.successResultOf(self.batches.takeBatch("w1", self.claimed(record), NOW))
-            self.assertEqual((0, [record.id]), (taken.newer, list(taken.incomplete)))
+            self.assertEqual([record.id], self.incomplete("w1", self.claimed(record)))
         self.assertEqual(fullRecord(7, NOW - 60), self.kept(7))
         self.assertIsNone(self.kept(8))
 
@@ -337,8 +343,7 @@ class AgentBatchStoreContractMixin(AgentStoreContractMixin):
         """
         batch = HeardBatch.of([fullRecord(agent, NOW) for agent in (7, 8, 9)])
         batch.details[1] = None
-        taken = self.successResultOf(self.batches.takeBatch("w1", batch, NOW))
-        self.assertEqual((2, [8]), (taken.newer, list(taken.incomplete)))
+        self.assertEqual([8], self.incomplete("w1", batch))
         self.assertEqual(fullRecord(9, NOW), self.kept(9))
         self.assertIsNone(self.kept(8))
 
