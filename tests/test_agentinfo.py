@@ -347,11 +347,12 @@ class StoreTroubleTests(AgentInfoCase):
         self.assertEqual(0, worker.threads["Keep alive"].record.failures)
         self.assertEqual("w1", master.statuses()[0].info.name)
         self.assertEqual({}, store.kept)
+        thread = worker.threads["Agent info"]
+        self.assertEqual((1, True), (thread.record.runs, thread.record.running))
         for _ in range(20):
             store.release()
             self.pass_(1)
         self.assertEqual(900, len(store.kept))
-        self.assertEqual(1, worker.threads["Agent info"].record.runs - 2)
 
     def roundTrip(self, worker: WorkerService) -> float:
         """
@@ -389,6 +390,27 @@ class StoreTroubleTests(AgentInfoCase):
             sorted(lines, reverse=True),
         )
         self.assertEqual([7], list(store.kept))
+        self.assertEqual([], self.successResultOf(source.pending(10)))
+
+    def test_cutMeanwhile(self) -> None:
+        """
+        What was on its way when the link ended is sent again, and what comes of
+        it after all does no harm.
+        """
+        store = HeldStore()
+        self.hub(store=store)
+        source = MemoryAgentSource()
+        source.put(*(fullRecord(agent, 1000.0) for agent in range(1, 901)))
+        worker = self.worker("w1", agents=source)
+        self.pass_(1)
+        self.assertNotEqual([], store.held)
+        self.network.cut("master")
+        self.pass_(5)
+        self.assertIsNotNone(worker.master)
+        for _ in range(20):
+            store.release()
+            self.pass_(1)
+        self.assertEqual(900, len(store.kept))
         self.assertEqual([], self.successResultOf(source.pending(10)))
 
     def test_manyWait(self) -> None:
@@ -484,6 +506,19 @@ class RemovalTests(AgentInfoCase):
         self.pass_(12)
         self.assertIsNone(self.kept(7))
         self.assertIsNotNone(self.kept(8))
+
+    def test_mastersOwn(self) -> None:
+        """
+        So are records of the master's own agents.
+        """
+        source = self.localAgents(wallClock=self.wallClock)
+        self.report(source, fullRecord(7, 1000.0))
+        master = self.hub(agents=source)
+        self.assertIsNotNone(self.kept(7))
+        self.forget(master, 7)
+        self.assertIsNone(self.kept(7))
+        self.successResultOf(source.markAll())
+        self.assertEqual([], self.successResultOf(source.pending(10)))
 
     def test_whileOnItsWay(self) -> None:
         """

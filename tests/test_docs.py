@@ -23,7 +23,14 @@ from wazuh_cluster.agents.assignments import FRESH_ENOUGH
 from wazuh_cluster.agents.fleet import DISCONNECTION_TIME
 from wazuh_cluster.agents.groupnames import MAX_GROUP_NAME, MAX_GROUPS
 from wazuh_cluster.agents.offers import MOST_OFFERS
-from wazuh_cluster.agents.records import MAX_AGE, MAX_CODE, MAX_DETAILS, MAX_DIGEST, MAX_VERSION
+from wazuh_cluster.agents.records import (
+    MAX_AGE,
+    MAX_CODE,
+    MAX_DETAILS,
+    MAX_DIGEST,
+    MAX_RECORDS,
+    MAX_VERSION,
+)
 from wazuh_cluster.agents.sending import BATCH_SIZE, FLIGHT
 from wazuh_cluster.authsettings import AuthSettings
 from wazuh_cluster.clusterblock import DEFAULT_BIND, DEFAULT_CLUSTER, DEFAULT_NODE, DEFAULT_PORT
@@ -262,6 +269,7 @@ class NumbersTests(SynchronousTestCase):
             f"every {default(WorkerService, 'agentInfoInterval'):g} s, and at once after it joined",
             f"may have {FLIGHT} of them unanswered",
             f"at most {BATCH_SIZE:,} octets together",
+            f"array of at most {MAX_RECORDS:,} objects",
             f"* - ``id`` - 1 to {MAX_AGENT_ID}",
             f"* - ``age`` - 0 to {MAX_AGE}",
             f"* - ``code`` - 0 to {MAX_CODE}",

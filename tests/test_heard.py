@@ -17,6 +17,7 @@ from wazuh_cluster.agents import ACTIVE, DISCONNECTED, EVENTS, PENDING, AgentRec
 from wazuh_cluster.agents.heard import HeardBatch, decodeBatch, encodeRecord
 from wazuh_cluster.agents.records import (
     MAX_DETAILS,
+    MAX_RECORDS,
     checkRecord,
     decodeDetails,
     digestOf,
@@ -237,6 +238,7 @@ class BatchTests(SynchronousTestCase):
             ([7], b""),
             ([[]], b""),
             ([None], b""),
+            ([{}] * (MAX_RECORDS + 1), b""),
             ([sound], b""),
             ([sound], b"{}"),
             ([sound], b"{....}"),

@@ -18,6 +18,7 @@ from wazuh_cluster.agents.records import (
     MAX_AGE,
     MAX_CODE,
     MAX_DIGEST,
+    MAX_RECORDS,
     decodeDetails,
     digestOf,
     encodeDetails,
@@ -144,6 +145,8 @@ def decodeBatch(records: bytes, details: bytes, sent: float) -> tuple[HeardBatch
         raise ProtocolViolation(f"a batch of records is not JSON: {str(error)[:100]}") from None
     if type(heads) is not list or not {dict}.issuperset(map(type, heads)):
         raise ProtocolViolation("a batch of records is not an array of objects")
+    if len(heads) > MAX_RECORDS:
+        raise ProtocolViolation(f"a batch has {len(heads)} records, more than {MAX_RECORDS}")
     *columns, sizes = _columns(heads)
     parts = _cut(text, sizes)
     refused: list[str] = []

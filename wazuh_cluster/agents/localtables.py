@@ -15,7 +15,7 @@ from attrs import evolve, frozen
 from wazuh_cluster.agents.database import Database
 from wazuh_cluster.agents.heard import HeardBatch
 from wazuh_cluster.agents.model import AgentRecord, Batch
-from wazuh_cluster.agents.records import MAX_AGE, decodeDetails
+from wazuh_cluster.agents.records import MAX_AGE, MAX_RECORDS, decodeDetails
 from wazuh_cluster.agents.rows import Rows
 from wazuh_cluster.interfaces import Slices
 from wazuh_cluster.journal import AGENT_INFO_SYNC, Journal
@@ -122,8 +122,7 @@ _PENDING = """
 #: How many rows are looked at or changed in one slice, where it may be all.
 _STEP = 5000
 
-#: The most records of a batch, and how many batches are written at a time.
-_MOST = 2000
+#: How many batches are written at a time.
 _TOGETHER = 4
 
 #: By how many seconds clocks may differ that are the same.
@@ -359,7 +358,7 @@ class LocalTables:
                 if length > size:
                     self._rows = max(1, min(fitting, count - 1))
                     continue
-                self._rows = max(1, min(fitting, _MOST))
+                self._rows = max(1, min(fitting, MAX_RECORDS))
                 place = evolve(place, until=until)
                 batches.append(Batch(records, details, count, now, place))
                 place = evolve(place, given=until)

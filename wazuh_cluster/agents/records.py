@@ -22,6 +22,9 @@ from wazuh_cluster.errors import RecordRefused
 #: into a batch.
 MAX_DETAILS = 50_000
 
+#: The most records of a batch: more than can be sound do not fit into one.
+MAX_RECORDS = 2000
+
 #: The most characters of a version.
 MAX_VERSION = 256
 

@@ -60,10 +60,12 @@ class MasterAgentInfo:
         clock: SteadyClock,
         uptime: Callable[[], float],
         name: str,
+        own: IAgentSource | None = None,
     ) -> None:
         """
         @param clock: the one that the store's times are on.
         @param name: the master's own node name.
+        @param own: the records of the agents that report to the master itself.
         """
         self._store = batchStore(store)
         self._registrar = registrar
@@ -71,6 +73,7 @@ class MasterAgentInfo:
         self._clock = clock
         self._uptime = uptime
         self._name = name
+        self._own = own
         self._turn = DeferredSemaphore(AT_ONCE)
         self._working: list[_Work] = []
         self._log = Journal(AGENT_INFO_SYNC)
@@ -126,6 +129,8 @@ class MasterAgentInfo:
         for work in self._working:
             work.removed.update(ids)
         await self._store.remove(ids)
+        if self._own is not None:
+            await self._own.removed(ids)
 
     async def _take(
         self, node: str, sent: float, records: bytes, details: bytes, log: Journal

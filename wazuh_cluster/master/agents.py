@@ -123,7 +123,7 @@ class MasterAgents(MultiService):
             self.assignments = MasterAssignments(registrar, assignments, changed, reactor)
         self._ports = [each for each in (store, source) if each is not None]
         if registrar is not None and store is not None:
-            self.agentInfo = MasterAgentInfo(store, registrar, reactor, clock, uptime, name)
+            self.agentInfo = MasterAgentInfo(store, registrar, reactor, clock, uptime, name, source)
             self.times = StoredTimes(store, clock, disconnectionTime)
             if fleet is None:
                 self.fleet = Fleet(registrar, store, assignments, clock, disconnectionTime)
