@@ -106,11 +106,14 @@ class SqliteAgentStoreTests(AgentCase):
         """
         path = self.path()
         store = self.fleetStore(path)
-        self.take(store, fullRecord(7, NOW + 86_400), now=NOW + 86_400)
+        later = NOW + 86_400
+        agents = range(1, 12_001, 2)
+        self.take(store, *(AgentRecord(agent, ACTIVE, later, "w1") for agent in agents), now=later)
         store.stop()
         again = self.fleetStore(path)
         self.take(again, fullRecord(8, NOW))
-        self.assertEqual(1, self.take(again, fullRecord(7, NOW + 9, node="w2"), now=NOW + 10))
+        moved = [AgentRecord(agent, ACTIVE, NOW + 9, "w2") for agent in agents]
+        self.assertEqual(6000, self.take(again, *moved, now=NOW + 10))
 
     def test_groupCommit(self) -> None:
         """

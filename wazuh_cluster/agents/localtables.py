@@ -16,7 +16,7 @@ from wazuh_cluster.agents.database import Database
 from wazuh_cluster.agents.heard import HeardBatch
 from wazuh_cluster.agents.model import AgentRecord, Batch
 from wazuh_cluster.agents.records import MAX_AGE, MAX_RECORDS, decodeDetails
-from wazuh_cluster.agents.rows import Rows
+from wazuh_cluster.agents.rows import Rows, idRanges
 from wazuh_cluster.interfaces import Slices
 from wazuh_cluster.journal import AGENT_INFO_SYNC, Journal
 
@@ -211,17 +211,11 @@ class LocalTables:
             shift = row[1] - began
             # Where systems do not tell their starts apart, the clocks do.
             if row[0] != boot or (not boot and abs(shift) > _SAME):
-                done: int | None = 0
-                while done is not None:
-                    (until,) = connection.execute(
-                        "SELECT max(id) FROM (SELECT id FROM agents WHERE id > ? LIMIT ?)",
-                        (done, _STEP),
-                    ).fetchone()
+                for above, until in idRanges(connection, "agents"):
                     connection.execute(
                         "UPDATE agents SET heard = min(0.0, heard + ?) WHERE id > ? AND id <= ?",
-                        (shift, done, until),
+                        (shift, above, until),
                     )
-                    done = until
                     yield
         self._keepBoot(connection, boot, began)
 

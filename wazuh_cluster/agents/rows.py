@@ -16,6 +16,23 @@ from typing import Any
 WIDTHS = (1, 8, 32, 128) + ((512,) if sqlite3.sqlite_version_info >= (3, 32) else ())
 
 
+def idRanges(connection: sqlite3.Connection, table: str) -> Iterator[tuple[int, int]]:
+    """
+    All ids of a table in ranges of some thousand rows: above the first, up to
+    the second.
+    """
+    last = 0
+    while True:
+        (until,) = connection.execute(
+            f"SELECT max(id) FROM (SELECT id FROM {table} WHERE id > ? ORDER BY id LIMIT 5000)",
+            (last,),
+        ).fetchone()
+        if until is None:
+            return
+        yield last, until
+        last = until
+
+
 class Rows:
     """
     A statement about the table C{v}, whose columns are C{column1}, C{column2}, …

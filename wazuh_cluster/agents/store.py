@@ -17,7 +17,7 @@ from wazuh_cluster.agents.heard import HeardBatch
 from wazuh_cluster.agents.interfaces import IAgentBatchStore
 from wazuh_cluster.agents.model import ACTIVE, DISCONNECTED, PENDING, AgentRecord, AgentState
 from wazuh_cluster.agents.records import decodeDetails
-from wazuh_cluster.agents.rows import WIDTHS, Rows
+from wazuh_cluster.agents.rows import WIDTHS, Rows, idRanges
 from wazuh_cluster.agents.transactions import Transactions
 from wazuh_cluster.interfaces import IRunner, Slices
 from wazuh_cluster.journal import AGENT_INFO_SYNC, Journal
@@ -263,8 +263,7 @@ class SqliteAgentStore:
             return ()
         if self._latest is None or item.now < self._latest:
             rows.write(connection)
-            yield
-            self._clamp(connection, item.now)
+            yield from self._clamp(connection, item.now)
         self._latest = item.now
         batch = item.batch
         incomplete: tuple[int, ...] = ()
@@ -283,12 +282,18 @@ class SqliteAgentStore:
             yield
         return incomplete
 
-    def _clamp(self, connection: sqlite3.Connection, now: float) -> None:
+    def _clamp(self, connection: sqlite3.Connection, now: float) -> Slices[None]:
         """
         The clock was set back: what is in the future counts as now, from now
         on.
         """
-        connection.execute("UPDATE agents SET heard = ? WHERE heard > ?", (now, now))
+        yield
+        for above, until in idRanges(connection, "agents"):
+            connection.execute(
+                "UPDATE agents SET heard = ?1 WHERE id > ?2 AND id <= ?3 AND heard > ?1",
+                (now, above, until),
+            )
+            yield
 
     def _number(self, connection: sqlite3.Connection, node: str) -> int:
         number = self._nodes.get(node)
