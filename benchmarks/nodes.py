@@ -120,6 +120,7 @@ class TwistdProcess:
         Start it. What an earlier process wrote to the folder is forgotten.
         """
         os.makedirs(self.folder, exist_ok=True)
+        self._events, self._read = [], 0
         with open(self.eventsPath, "wb"), open(os.path.join(self.folder, "output"), "wb") as out:
             self.started = time.time()
             self._process = subprocess.Popen(

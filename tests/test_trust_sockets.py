@@ -21,7 +21,7 @@ from twisted.trial.unittest import TestCase
 
 from wazuh_cluster.errors import NotTrusted, WrongKey
 from wazuh_cluster.model import MASTER, WORKER, Identity
-from wazuh_cluster.protocol import Limits, Peer
+from wazuh_cluster.protocol import CHUNK_SIZE, FileChunk, Limits, Peer
 from wazuh_cluster.testing.trust import OTHER, Recorder, testKey, testTrust
 
 SECRET = b"for trusted workers only"
@@ -204,17 +204,17 @@ class PeerSocketTests(TestCase):
 
     timeout = 20
 
-    async def test_nothingWaits(self) -> None:
+    async def connect(self) -> tuple[Peer, Peer]:
         """
-        Small boxes are sent at once: an answer does not wait for the other end
-        to acknowledge the one before it.
+        A master's and a worker's end of a link.
         """
         peers: list[Peer] = []
         shaken: list[Deferred[Peer]] = []
         for role in (WORKER, MASTER):
             done: Deferred[Peer] = Deferred()
             shaken.append(done)
-            peers.append(Peer(role, [], reactor, Limits(), done.callback))
+            # Longer than a test: nothing may end by standing still.
+            peers.append(Peer(role, [], reactor, Limits(stallTimeout=100.0), done.callback))
         server, client = peers
         port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(
             testTrust(MASTER, "hub").wrapServer(Factory.forProtocol(lambda: server), reactor)
@@ -224,9 +224,30 @@ class PeerSocketTests(TestCase):
             testTrust(WORKER, "siem-7").wrapClient(Factory.forProtocol(lambda: client), reactor)
         )
         for each in shaken:
-            await each
+            (await each).admit()
+        return server, client
+
+    async def test_nothingWaits(self) -> None:
+        """
+        Small boxes are sent at once: an answer does not wait for the other end
+        to acknowledge the one before it.
+        """
+        peers = await self.connect()
         self.assertEqual([True, True], [peer.transport.getTcpNoDelay() for peer in peers])
         for peer in peers:
             peer.close()
         for peer in peers:
             await peer.whenClosed()
+
+    async def test_closedWhileSending(self) -> None:
+        """
+        When the other end closes the link in an orderly way, it is lost, also
+        for one that has more to send than the system takes at once.
+        """
+        server, client = await self.connect()
+        server.close()
+        for sequence in range(8):
+            client.tell(FileChunk, transfer=1, sequence=sequence, data=b"x" * CHUNK_SIZE)
+        self.assertTrue(client.flow.paused)
+        await client.whenClosed()
+        await server.whenClosed()

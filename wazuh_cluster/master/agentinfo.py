@@ -17,7 +17,7 @@ from wazuh_cluster.agents.interfaces import IAgentSource, IAgentStore, IRegistra
 from wazuh_cluster.agents.model import Batch
 from wazuh_cluster.agents.plain import batchSource, batchStore
 from wazuh_cluster.agents.sending import Answer, Sent, sendPending
-from wazuh_cluster.errors import ClusterError, ProtocolViolation, StoreFailed
+from wazuh_cluster.errors import ClusterError, ProtocolViolation, Stopped, StoreFailed
 from wazuh_cluster.failures import Failures
 from wazuh_cluster.journal import AGENT_INFO_SYNC, Journal
 from wazuh_cluster.master.session import Session
@@ -168,6 +168,9 @@ class MasterAgentInfo:
         )
         try:
             incomplete = await waiting
+        except Stopped:
+            # So is the master.
+            raise
         except ClusterError:
             self._failures.failed(Failure())
             raise

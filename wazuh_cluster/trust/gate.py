@@ -78,7 +78,11 @@ class LinkTransport(BufferingTLSTransport):
         Twisted's own, which keeps why TLS ended in the frame that found it:
         OpenSSL's connection, with its buffers, would be there until the next
         full garbage collection. Strangers come by the thousand.
+
+        It would also wait for a producer that is paused, and look at the
+        connection no more; what that still has to send, nobody takes.
         """
+        self.unregisterProducer()
         if reason is not None:
             reason.cleanFailure()
         super()._tlsShutdownFinished(reason)
