@@ -271,6 +271,66 @@ class PeriodicTests(SynchronousTestCase):
         self.runs[0].callback("went on")
         self.assertEqual(self.periodic.record.result, "went on")
 
+    def test_pace(self) -> None:
+        """
+        Runs that somebody asks for follow each other in no quicker pace; the
+        first begins at once, also after one that came by itself, and the last
+        request is not lost.
+        """
+        self.make(self.quick, interval=5, pace=1).startService()
+        self.clock.advance(5)
+        for _ in range(20):
+            self.periodic.poke()
+            self.clock.advance(0.125)
+        self.assertEqual([0, 5, 5, 6, 7], self.begins)
+        self.clock.advance(0.5)
+        self.assertEqual([8], self.begins[5:])
+        self.clock.advance(5)
+        self.assertEqual([13], self.begins[6:])
+
+    def test_paceOfLongRuns(self) -> None:
+        """
+        What is asked for during a run begins at its end, if that is late enough.
+        """
+        self.make(pace=2).startService()
+        self.clock.advance(3)
+        self.periodic.poke()
+        self.runs[0].callback(None)
+        self.assertEqual([0, 3], self.begins)
+        self.clock.advance(0.5)
+        waiting = self.periodic.runNow()
+        self.runs[1].callback(None)
+        self.clock.advance(1)
+        self.assertEqual([0, 3], self.begins)
+        self.clock.advance(0.5)
+        self.assertEqual([0, 3, 5], self.begins)
+        self.runs[2].callback("done")
+        self.assertEqual("done", self.successResultOf(waiting).result)
+
+    def test_stopInPace(self) -> None:
+        """
+        A stop ends the wait for the pace, and so does a run that comes by
+        itself.
+        """
+        self.make(self.quick, interval=3, pace=5).startService()
+        self.periodic.poke()
+        self.clock.advance(3)
+        self.assertEqual([0, 3], self.begins)
+        self.assertEqual(1, len(self.clock.getDelayedCalls()))
+        self.periodic.poke()
+        self.successResultOf(self.periodic.stopService())
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_paceAfterClockSetBack(self) -> None:
+        """
+        A clock that was set back does not make a run wait.
+        """
+        self.make(self.quick, pace=1).startService()
+        self.clock.advance(100)
+        self.clock.rightNow -= 50
+        self.periodic.poke()
+        self.assertEqual(50, self.begins[-1])
+
     def test_notStarted(self) -> None:
         """
         A service that is not started refuses to run.

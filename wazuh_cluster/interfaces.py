@@ -248,6 +248,12 @@ class IOpenFile(Interface):
         Make content and status durable (C{fsync}).
         """
 
+    def again() -> IOpenFile:
+        """
+        Another handle on the same file, whatever became of its name, with a
+        position of its own, at the beginning. Both are to be closed.
+        """
+
     def close() -> None:
         """
         Close it; a second time does nothing.
@@ -320,7 +326,9 @@ class ITree(Interface):
         snapshot of the same algorithm, are read.
 
         @param carryLinks: whether links to regular files are carried by
-            content, as on a master; a worker holds them all.
+            content, as on a master; a worker holds them all. What packs are
+            made of is held open then, as far as it may be replaced at any
+            moment.
         @param installed: what was installed since C{previous}.
         """
 
@@ -394,6 +402,11 @@ class ITree(Interface):
         """
         Make durable what is there, whoever did it: a process that died, or an
         installation that was stopped, may have changed files and not synced them.
+        """
+
+    def close() -> None:
+        """
+        Give back what is held open between calls. It can be used again.
         """
 
 

@@ -45,6 +45,7 @@ class Periodic(Service):
         journal: Journal,
         *,
         hungAfter: float | None = None,
+        pace: float = 0.0,
         now: bool = True,
         stopTimeout: float = 1.0,
     ) -> None:
@@ -53,6 +54,8 @@ class Periodic(Service):
             one line for people, or C{None}.
         @param hungAfter: by default 60 seconds or ten intervals, whichever is
             more.
+        @param pace: how many seconds after the beginning of a run for which
+            somebody asked the next such one begins at the earliest.
         @param now: whether starting begins a run at once.
         """
         self.name = name
@@ -68,6 +71,9 @@ class Periodic(Service):
         self._loop: LoopingCall | None = None
         self._run: Deferred[Any] | None = None
         self._hungCall: IDelayedCall | None = None
+        self._pace = pace
+        self._asked: float | None = None
+        self._pacedCall: IDelayedCall | None = None
         # Whether a run is to follow the one under way, who waits for its end,
         # who for the end of the one under way, and which stops wait for that.
         self._wanted = False
@@ -127,6 +133,7 @@ class Periodic(Service):
             super().stopService()
         self._endLoop()
         self._cancelHungCall()
+        self._cancelPacedCall()
         self._wanted = False
         unserved = self._waiting + self._waitingNext
         self._waiting, self._waitingNext = [], []
@@ -144,9 +151,9 @@ class Periodic(Service):
 
     def runNow(self) -> Deferred[RunRecord]:
         """
-        Begin a run at once; or, if one is under way, as soon as it ended.
-        Requests made meanwhile share that one further run. The next run by
-        itself comes an interval later.
+        Begin a run at once; or, if one is under way, as soon as it ended; but
+        not before the pace allows it. Requests made meanwhile share that one
+        further run. The next run by itself comes an interval later.
 
         @return: fires at the end of that run with its record, also when the
             run failed; fails with L{Stopped} if the service is stopped before
@@ -169,7 +176,27 @@ class Periodic(Service):
         if self.record.running:
             self._wanted = True
         else:
-            self._begin()
+            self._beginInPace()
+
+    def _beginInPace(self) -> None:
+        if self._pacedCall is not None:
+            return
+        asked = self._asked
+        since = self._pace if asked is None else self._clock.seconds() - asked
+        # A clock that was set back must not make this wait.
+        if 0 <= since < self._pace:
+            self._pacedCall = self._clock.callLater(self._pace - since, self._beginAsked)
+        else:
+            self._beginAsked()
+
+    def _beginAsked(self) -> None:
+        self._asked = self._clock.seconds()
+        self._begin()
+
+    def _cancelPacedCall(self) -> None:
+        call, self._pacedCall = self._pacedCall, None
+        if call is not None and call.active():
+            call.cancel()
 
     def _startLoop(self) -> None:
         # A new one each time: one that is stopped within its own call cannot
@@ -188,6 +215,7 @@ class Periodic(Service):
             self._begin()
 
     def _begin(self) -> None:
+        self._cancelPacedCall()
         self._wanted = False
         self._waiting, self._waitingNext = self._waitingNext, []
         self.record.started = self._clock.seconds()
@@ -247,7 +275,7 @@ class Periodic(Service):
         for waiter in waiting:
             waiter.callback(record)
         if self._wanted and not self.record.running:
-            self._begin()
+            self._beginInPace()
 
     def _watchForHang(self) -> None:
         # A run left over from before a stop may have been reported already; it

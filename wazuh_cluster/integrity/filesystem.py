@@ -103,10 +103,39 @@ class RealFile:
     def sync(self) -> None:
         os.fsync(self._descriptor)
 
+    def again(self) -> RealFile:
+        return _SameFile(os.dup(self._descriptor))
+
     def close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
+
+
+class _SameFile(RealFile):
+    """
+    A further handle on an open file, to read. The system's position is common
+    to all of them, so this one has its own.
+    """
+
+    __slots__ = ("_position",)
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(descriptor)
+        self._position = 0
+
+    def read(self, size: int) -> bytes:
+        data = os.pread(self._descriptor, size, self._position)
+        self._position += len(data)
+        return data
+
+    def write(self, data: bytes) -> None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+    def seek(self, offset: int) -> None:
+        if offset < 0:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        self._position = offset
 
 
 @implementer(IFolder)

@@ -13,6 +13,7 @@ from zope.interface import implementer
 
 from wazuh_cluster.errors import HostilePath
 from wazuh_cluster.integrity.items import Item, Items
+from wazuh_cluster.integrity.kept import Kept
 from wazuh_cluster.integrity.pack import ICarriedFiles
 from wazuh_cluster.interfaces import IFileSystem, IFolder, IOpenFile
 
@@ -222,24 +223,31 @@ class CarriedFiles:
         items: Items,
         allowed: Sequence[bytes],
         denied: Sequence[bytes],
+        kept: Kept | None = None,
     ) -> None:
         """
         @param items: nothing else is opened.
         @param allowed: as L{IFolder.openLinked} takes it.
         @param denied: likewise.
+        @param kept: what files were a moment ago.
         """
         self._folders = folders
         self._items = items
         self._allowed = tuple(allowed)
         self._denied = tuple(denied)
+        self._kept = kept
 
-    def open(self, path: bytes) -> IOpenFile:
+    def open(self, path: bytes, digest: bytes | None = None) -> IOpenFile:
         """
         See L{ICarriedFiles.open}.
 
         @raise HostilePath: if no item carries it.
         """
         self._items.check(path)
+        if self._kept is not None and digest is not None:
+            file = self._kept.open(path, digest)
+            if file is not None:
+                return file
         folder, name = self._folders.parent(path)
         try:
             return folder.openRead(name)

@@ -62,9 +62,12 @@ class ICarriedFiles(Interface):
     Opens carried files for reading.
     """
 
-    def open(path: bytes) -> IOpenFile:
+    def open(path: bytes, digest: bytes | None = None) -> IOpenFile:
         """
         Open a file by its path relative to the home; C{OSError} if it cannot.
+
+        @param digest: of the content that is wanted. If that was there a moment
+            ago, it may be opened instead.
         """
 
     def close() -> None:
@@ -143,7 +146,7 @@ class PackSource:
 
     def _content(self, want: Want) -> Generator[bytes, None, tuple[Sent, str]]:
         try:
-            file = self._files.open(want.path)
+            file = self._files.open(want.path, want.digest)
         except OSError as error:
             gone = error.errno in _GONE
             return (Sent.VANISHED if gone else Sent.UNREADABLE), reason("open it", error)

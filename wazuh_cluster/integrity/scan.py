@@ -13,6 +13,7 @@ from heapq import merge
 from wazuh_cluster.errors import HomeError
 from wazuh_cluster.integrity.installed import Installed
 from wazuh_cluster.integrity.items import LOCAL_PATHS, Item, Items
+from wazuh_cluster.integrity.kept import Kept
 from wazuh_cluster.integrity.manifest import newHash
 from wazuh_cluster.integrity.paths import pathFault
 from wazuh_cluster.integrity.snapshot import (
@@ -89,6 +90,7 @@ def scan(
     carryLinks: bool = True,
     installed: Installed | None = None,
     private: Sequence[bytes] = (),
+    kept: Kept | None = None,
 ) -> Slices[Snapshot]:
     """
     Look at every file of the items, in slices.
@@ -109,6 +111,7 @@ def scan(
     @param installed: what was installed since C{previous}, by the same
         algorithm; it is read by the scan after this one.
     @param private: files and folders, absolute, into which no link may lead.
+    @param kept: where to hold open what is an item by itself.
 
     @raise HomeError: if the home cannot be opened.
     @raise OSError: if the system has run out of files or memory, which says
@@ -128,12 +131,13 @@ def scan(
         walk.denied = deniedTargets(home, private)
     if installed is not None and installed.manifest.algorithm == algorithm:
         walk.installed = installed
+    walk.kept = kept
     for item in items:
         yield from walk.item(item)
     for item in items:
         if item.isFile and item.ownTime:
             yield from walk.again(item)
-    return walk.builder.build(
+    snapshot = walk.builder.build(
         walk.held,
         walk.folders,
         walk.folderKinds,
@@ -142,6 +146,9 @@ def scan(
         walk.hashed,
         walk.hashedBytes,
     )
+    if kept is not None:
+        kept.settle(snapshot.manifest)
+    return snapshot
 
 
 class _Walk:
@@ -176,6 +183,7 @@ class _Walk:
         self.allowed: tuple[bytes, ...] = ()
         self.denied: tuple[bytes, ...] = ()
         self.installed: Installed | None = None
+        self.kept: Kept | None = None
         self.builder = SnapshotBuilder(algorithm, previous)
         self.held: list[HeldPath] = []
         self.folders: list[bytes] = []
@@ -255,7 +263,9 @@ class _Walk:
             if stat.S_ISREG(status[0]) and (known is None or status[1:5] != known[1:5]):
                 file = folder.openRead(name)
                 try:
-                    self.builder.replace(item.path, *(yield from self._hash(file)))
+                    size, digest, seen, trusted = yield from self._hash(file)
+                    self.builder.replace(item.path, size, digest, seen, trusted)
+                    self._keep(item.path, digest, size, file)
                 finally:
                     file.close()
         except OSError:
@@ -425,9 +435,19 @@ class _Walk:
         """
         Take an open file in as it is.
         """
-        self.builder.add(path, *(yield from self._hash(file)))
+        size, digest, status, trusted = yield from self._hash(file)
+        self.builder.add(path, size, digest, status, trusted)
+        if path in self._single:
+            self._keep(path, digest, size, file)
         if self.hashed % _HASHED_STEP == 0:
             yield
+
+    def _keep(self, path: bytes, digest: bytes, size: int, file: IOpenFile) -> None:
+        """
+        Hold the very file open that was hashed: its name may be another's now.
+        """
+        if self.kept is not None:
+            self.kept.keep(path, digest, size, file.again())
 
     def _hash(self, file: IOpenFile) -> Slices[tuple[int, bytes, FileStat, bool]]:
         """

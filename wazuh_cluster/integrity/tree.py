@@ -21,6 +21,7 @@ from wazuh_cluster.integrity.folders import CarriedFiles, Folders, Owner, joined
 from wazuh_cluster.integrity.install import Outcome, install
 from wazuh_cluster.integrity.installed import Installed
 from wazuh_cluster.integrity.items import WAZUH_ITEMS, Items
+from wazuh_cluster.integrity.kept import Kept
 from wazuh_cluster.integrity.manifest import DIGEST_SIZES, Manifest
 from wazuh_cluster.integrity.pack import PackSource
 from wazuh_cluster.integrity.plan import Plan
@@ -88,6 +89,7 @@ class DirectoryTree:
         self._staging = None if staging is None else os.fsencode(staging)
         self._wallClock = wallClock
         self._randomBytes = randomBytes
+        self._kept = Kept()
         # Files whose mode or owner this process was not allowed to mend.
         self._unmendable: set[bytes] = set()
 
@@ -112,6 +114,7 @@ class DirectoryTree:
             carryLinks,
             installed,
             self._private,
+            self._kept if carryLinks else None,
         )
 
     def compare(
@@ -235,12 +238,19 @@ class DirectoryTree:
                     folders.append(folder)
             self._fileSystem.syncAll(folders)
 
+    def close(self) -> None:
+        """
+        See L{ITree.close}.
+        """
+        self._kept.close()
+
     def _carriedFiles(self) -> CarriedFiles:
         return CarriedFiles(
             Folders(self._fileSystem, self.path, self.items),
             self.items,
             linkTargets(self.path, self.items, self._followInto),
             deniedTargets(self.path, self._private),
+            self._kept,
         )
 
     def _mendable(self, paths: tuple[bytes, ...]) -> tuple[bytes, ...]:

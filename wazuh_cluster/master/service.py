@@ -51,6 +51,10 @@ from wazuh_cluster.uptime import uptime as systemUptime
 #: Seconds between two scans.
 INTERVAL = 8.0
 
+#: Seconds from the beginning of one scan to that of the next when there is always
+#: something new. Workers install keys at most once a second.
+PACE = 1.0
+
 #: After how many seconds a scan is reported as hung; the first one reads all.
 HUNG_AFTER = 900.0
 
@@ -163,6 +167,7 @@ class MasterService(MultiService):
             reactor,
             Journal(LOCAL_INTEGRITY),
             hungAfter=HUNG_AFTER,
+            pace=PACE,
         )
         self.checkKeepAlives = Periodic(
             "Check keep-alives",
@@ -302,6 +307,7 @@ class MasterService(MultiService):
             self._integrity.close()
         for runner in self._runners:
             runner.stop()
+        self._tree.close()
 
     def stopService(self) -> Deferred[None]:
         """

@@ -365,6 +365,30 @@ class FileSystemContractMixin(_TestCase):
         self.assertEqual(stat.S_IMODE(found.mode), 0o600)
         self.assertEqual(found.mtimeNs, 1234567891_500_000_000)
 
+    def test_again(self) -> None:
+        """
+        A further handle reads the same file from its beginning, and from any
+        position, whatever became of the name, and of the first handle.
+        """
+        self.write(self.folder, b"a", b"hello world")
+        file = self.folder.openRead(b"a")
+        file.seek(6)
+        again = file.again()
+        self.addCleanup(again.close)
+        third = again.again()
+        self.addCleanup(third.close)
+        self.write(self.folder, b"b", b"other")
+        self.folder.rename(b"b", self.folder, b"a")
+        self.assertEqual((again.read(3), file.read(5)), (b"hel", b"world"))
+        file.close()
+        self.assertEqual((again.read(9), third.read(9)), (b"lo world", b"hello wor"))
+        again.seek(2)
+        self.assertEqual(again.read(3), b"llo")
+        self.assertEqual(again.status().size, 11)
+        self.assertErrno(errno.EINVAL, again.seek, -1)
+        self.assertErrno(errno.EBADF, again.write, b"x")
+        self.assertRaises(OSError, file.again)
+
     def test_sync(self) -> None:
         """
         Files, folders and whole file systems can be made durable.

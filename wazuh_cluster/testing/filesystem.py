@@ -699,6 +699,10 @@ class MemoryFile:
         self._operate("file.sync")
         self._node.synced = bytes(self._node.content)
 
+    def again(self) -> MemoryFile:
+        self._operate("file.again")
+        return MemoryFile(self._fileSystem, self.path, self._node, False)
+
     def close(self) -> None:
         self._closed = True
 

@@ -52,6 +52,9 @@ _HINTS = 3
 #: How many paths are looked at between two yields.
 _STEP = 8192
 
+#: What is waited longer than to the end of a second, for timers can be early.
+_MARGIN = 0.01
+
 
 @define
 class _Link:
@@ -93,6 +96,7 @@ class IntegrityThread:
         self._workplace = Workplace(tree, memory, self._holding, runner)
         self._runner = runner
         self._clock = clock
+        self._wallClock = wallClock
         self._limits = limits
         self._observer = observer
         self._check = Journal(INTEGRITY_CHECK)
@@ -347,7 +351,9 @@ class IntegrityThread:
         if outcome.postponed and self._link is not None:
             if self._soon is not None and self._soon.active():
                 self._soon.cancel()
-            self._soon = self._clock.callLater(1.0, self._again)
+            # They wait for the next second of the clock that gives files their time.
+            rest = 1.0 - self._wallClock() % 1.0
+            self._soon = self._clock.callLater(rest + _MARGIN, self._again)
         root = await self._runner.run(self._root(snapshot))
         report = describeOutcome(
             generation,

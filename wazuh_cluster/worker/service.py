@@ -241,6 +241,7 @@ class WorkerService(Service):
         self._registrationRunner.stop()
         if self.agents is not None:
             self.agents.stop()
+        self._tree.close()
 
     def whenJoined(self) -> Deferred[MasterInfo]:
         """
