@@ -34,7 +34,8 @@ T = TypeVar("T")
 PATIENCE = 40.0
 
 _CHECKOUT = os.path.dirname(os.path.dirname(wazuh_cluster.__file__))
-_RUN = "from twisted.scripts.twistd import run; run()"
+#: What a node runs.
+RUN = "from twisted.scripts.twistd import run; run()"
 
 
 class Process(ProcessProtocol):
@@ -130,7 +131,7 @@ class ProcessCase(TestCase):
         ]
         return [master, *homes]
 
-    def spawn(self, arguments: list[str], code: str = _RUN, wrapper: Sequence[str] = ()) -> Process:
+    def spawn(self, arguments: list[str], code: str = RUN, wrapper: Sequence[str] = ()) -> Process:
         """
         Start Python with arguments, in a folder of its own.
 
@@ -153,7 +154,7 @@ class ProcessCase(TestCase):
         return process
 
     def node(
-        self, home: FilePath[str], *options: str, code: str = _RUN, wrapper: Sequence[str] = ()
+        self, home: FilePath[str], *options: str, code: str = RUN, wrapper: Sequence[str] = ()
     ) -> Process:
         """
         Start a node in the foreground.

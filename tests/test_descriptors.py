@@ -51,7 +51,8 @@ class DescriptorsTests(SynchronousTestCase):
 
     def test_enough(self) -> None:
         """
-        A master wants enough for all whom it lets connect at once.
+        A node wants enough for all whom it lets connect at once.
         """
         limits = Limits(greeting=10, workers=100)
-        self.assertGreater(descriptorsFor(limits), 120 + 100)
+        for isMaster, agents, most in ((True, 0, 120), (True, 50, 170), (False, 50, 50)):
+            self.assertGreater(descriptorsFor(limits, isMaster, agents), most + 100)

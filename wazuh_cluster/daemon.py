@@ -165,8 +165,8 @@ class NodeService(MultiService):
         if allowed < self._descriptors:
             self._journal.warn(
                 "Only {allowed} files and connections may be open, where strangers may take "
-                "{wanted}: raise the limit (LimitNOFILE in a systemd unit), or lower 'greeting' "
-                "and 'workers' under [limits].",
+                "{wanted}: raise the limit (LimitNOFILE in a systemd unit), or on a master lower "
+                "'greeting' and 'workers' under [limits].",
                 allowed=allowed,
                 wanted=self._descriptors,
             )

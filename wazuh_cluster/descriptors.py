@@ -14,12 +14,15 @@ from wazuh_cluster.protocol.limits import Limits
 _SPARE = 256
 
 
-def descriptorsFor(limits: Limits) -> int:
+def descriptorsFor(limits: Limits, isMaster: bool, agents: int) -> int:
     """
-    How many descriptors a master needs when as many connect as it allows: else
+    How many descriptors a node needs when as many connect as it allows: else
     strangers could keep it from opening its own files.
+
+    @param agents: how many may be connected to enroll.
     """
-    return 2 * limits.greeting + limits.workers + _SPARE
+    nodes = 2 * limits.greeting + limits.workers if isMaster else 0
+    return nodes + agents + _SPARE
 
 
 def allowDescriptors(wanted: int) -> int:

@@ -55,6 +55,7 @@ from wazuh_cluster.uptime import uptime
 
 if TYPE_CHECKING:
     from wazuh_cluster.agents import IAgentSource, IAssignments
+    from wazuh_cluster.enrollment import EnrollmentService
     from wazuh_cluster.master import MasterService
     from wazuh_cluster.worker import WorkerService
 
@@ -170,7 +171,9 @@ def makeService(options: Options) -> IService:
         background,
         twistdLog,
         renewal,
-        descriptorsFor(settings.limits) if config.role == MASTER else 0,
+        descriptorsFor(
+            settings.limits, config.role == MASTER, 0 if listener is None else listener.most
+        ),
         listener,
     )
     # After the node: local programs are answered once there is one.
@@ -326,7 +329,7 @@ def _registrar(home: Home, config: Config, assignments: IAssignments) -> ClientK
 
 def _listener(
     text: str | None, home: Home, config: Config, node: MasterService | WorkerService
-) -> IService | None:
+) -> EnrollmentService | None:
     """
     Where agents enroll, if they are to do so here.
 

@@ -71,6 +71,8 @@ class EnrollmentService(Service):
 
     Certificate and port are opened in C{privilegedStartService}, or in
     C{startService} where nobody calls that; what follows needs no privileges.
+
+    @ivar most: how many may be connected at the same time.
     """
 
     def __init__(
@@ -114,6 +116,7 @@ class EnrollmentService(Service):
         )
         self._paths = paths = _Paths(settings, home)
         password = PasswordFile(paths.password, self._runner) if settings.usePassword else None
+        self.most = most
         self._desk = Desk(enroller, rules, password, reactor)
         self._visitors = Visitors(self._converse, reactor, self._turnedAway, most)
         self._tls: AgentTLS | None = None

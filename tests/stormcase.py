@@ -1,0 +1,231 @@
+"""
+A crowd of agents that wants to enroll while nodes are killed, and what must be
+true of C{client.keys} in the end.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import ssl
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from threading import Event, Lock, Thread
+
+from attrs import define, field
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.python.filepath import FilePath
+
+from tests.processes import RUN, Process, ProcessCase, freePort
+from tests.stockagent import context, enroll
+
+#: Seconds between two attempts of one agent.
+PAUSE = 0.25
+
+_KEY = re.compile(rb"OSSEC K:'([0-9]+) (\S+) any ([0-9a-f]{64})'")
+
+
+@define(eq=False)
+class Agent:
+    """
+    An agent and what it lived through.
+
+    @ivar line: what it has in its C{client.keys}, once it has a key.
+    @ivar broken: attempts that got to a node and ended without an answer.
+    @ivar refusals: what it was told instead of a key.
+    """
+
+    name: bytes
+    port: int
+    line: bytes | None = None
+    broken: int = 0
+    refusals: list[bytes] = field(factory=list)
+
+
+class Crowd:
+    """
+    Agents that enroll in threads, each again and again, as stock ones do.
+
+    @ivar agents: all of them.
+    @ivar ended: fires when each has a key or gave up.
+    """
+
+    def __init__(self, ports: Sequence[int], count: int, lanes: int, tries: int) -> None:
+        """
+        @param ports: of the listeners, one after the other.
+        @param lanes: how many ask at the same time.
+        @param tries: after how many attempts that reached a node an agent
+            gives up.
+        """
+        self.agents = [Agent(b"storm-%d" % n, ports[n % len(ports)]) for n in range(count)]
+        self.ended: Deferred[None] = Deferred()
+        self._tries = tries
+        self._tls: ssl.SSLContext = context()
+        self._stopped = Event()
+        self._lock = Lock()
+        self._waiting: Iterator[Agent] = iter(self.agents)
+        self._lanes = lanes
+        self._running = lanes
+
+    @property
+    def enrolled(self) -> int:
+        """
+        How many have a key.
+        """
+        return sum(agent.line is not None for agent in self.agents)
+
+    def start(self) -> None:
+        """
+        Let them come.
+        """
+        for _ in range(self._lanes):
+            Thread(target=self._lane, daemon=True).start()
+
+    def stop(self) -> None:
+        """
+        Send those away who still ask.
+        """
+        self._stopped.set()
+
+    def _lane(self) -> None:
+        try:
+            while not self._stopped.is_set():
+                with self._lock:
+                    agent = next(self._waiting, None)
+                if agent is None:
+                    break
+                self._live(agent)
+        finally:
+            with self._lock:
+                self._running -= 1
+                last = not self._running
+            if last:
+                call: Callable[..., object] = reactor.callFromThread  # type: ignore[attr-defined]
+                call(self.ended.callback, None)
+
+    def _live(self, agent: Agent) -> None:
+        while agent.broken + len(agent.refusals) < self._tries:
+            try:
+                answer = enroll(agent.port, b"OSSEC A:'%s'\n" % agent.name, self._tls)
+            except ConnectionRefusedError:
+                # No node was reached.
+                pass
+            except OSError:
+                agent.broken += 1
+            else:
+                given = _KEY.fullmatch(answer)
+                if given is not None:
+                    agent.line = b"%s %s any %s\n" % given.groups()
+                    return
+                if answer.startswith(b"ERROR: "):
+                    agent.refusals.append(answer)
+                else:
+                    agent.broken += 1
+            if self._stopped.wait(PAUSE):
+                return
+
+
+class StormCase(ProcessCase):
+    """
+    A master and workers at which agents enroll.
+    """
+
+    homes: list[FilePath[str]]
+    ports: list[int]
+    nodes: list[Process]
+    code = RUN
+
+    async def begin(self, *workers: str) -> None:
+        """
+        Start the nodes, and wait until agents can enroll at each.
+        """
+        self.homes = self.cluster(*workers)
+        self.ports = [freePort() for _ in self.homes]
+        self.nodes = []
+        for number, home in enumerate(self.homes):
+            self.nodes.append(self.listener(number))
+            await self.until(lambda: "Agents can enroll at" in self.log(home), "a listener")  # noqa: B023
+        for home in self.homes[1:]:
+            await self.until(lambda: "Successfully connected" in self.log(home), "a link")  # noqa: B023
+
+    def listener(self, number: int) -> Process:
+        """
+        Start a node with its listener.
+        """
+        endpoint = f"tcp:{self.ports[number]}:interface=127.0.0.1:backlog=512"
+        return self.node(self.homes[number], "--enrollment", endpoint, code=self.code)
+
+    def crowd(self, count: int, lanes: int, tries: int, ports: Sequence[int] = ()) -> Crowd:
+        """
+        Agents that come at all nodes, unless told otherwise.
+        """
+        crowd = Crowd(ports or self.ports, count, lanes, tries)
+        self.addCleanup(crowd.stop)
+        return crowd
+
+    async def killed(self, number: int) -> None:
+        """
+        Kill a node, and start it again.
+        """
+        self.nodes[number].kill(signal.SIGKILL)
+        await self.nodes[number].ended
+        before = self.log(self.homes[number]).count("Agents can enroll at")
+        self.nodes[number] = self.listener(number)
+        await self.until(
+            lambda: self.log(self.homes[number]).count("Agents can enroll at") > before,
+            "a listener that is back",
+        )
+
+    def keys(self, home: FilePath[str]) -> bytes:
+        """
+        A node's C{client.keys}.
+        """
+        path = home.preauthChild("etc/client.keys")
+        return path.getContent() if path.exists() else b""
+
+    async def settled(self) -> bytes:
+        """
+        Wait until nothing is left to do.
+
+        @return: C{client.keys}, which is the same on all nodes.
+        """
+        undoing = [
+            home.preauthChild("queue/wazuh_cluster/undo-registrations") for home in self.homes
+        ]
+        await self.until(lambda: not any(each.exists() for each in undoing), "nothing to undo")
+        await self.until(lambda: not any(map(self.leftovers, self.homes)), "no leftovers")
+
+        def same() -> list[bytes]:
+            # Two looks: what nobody could be told of is undone some time later.
+            found = {self.keys(home) for home in [*self.homes, *self.homes]}
+            return list(found) if len(found) == 1 else []
+
+        return (await self.until(same, "the same keys everywhere"))[0]
+
+    def check(self, crowd: Crowd, keys: bytes) -> int:
+        """
+        Every key that was given is there, once; besides, there is at most one
+        entry for an agent that never heard what became of it.
+
+        @param keys: C{client.keys} of all nodes.
+        @return: how many such entries there are.
+        """
+        # There can be marks of agents that are gone: one that a master
+        # registered in the moment in which it was killed is replaced when it
+        # asks again.
+        lines = [line for line in keys.splitlines(True) if not line.split()[1].startswith(b"!")]
+        given = {agent.line for agent in crowd.agents if agent.line is not None}
+        self.assertEqual(set(), given - set(lines), "keys that agents have are missing")
+        for column, what in ((0, "ids"), (1, "names"), (3, "keys")):
+            counted = Counter(line.split()[column] for line in lines)
+            self.assertEqual(len(lines), len(counted), f"{what} were given twice")
+        unused = {line.split()[1] for line in lines if line not in given}
+        unheard = {agent.name for agent in crowd.agents if agent.line is None and agent.broken}
+        self.assertEqual(set(), unused - unheard, "agents that were refused have entries")
+        for home in self.homes:
+            self.assertNotIn("Traceback", self.log(home))
+            self.assertNotIn("a bug", self.log(home))
+        for process in self.processes:
+            self.assertNotIn(b"Traceback", process.err + process.out)
+        return len(unused)

@@ -1,0 +1,176 @@
+"""
+Many agents at once, and whatever else comes, at nodes that are real processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import socket
+import ssl
+from collections.abc import Callable
+from threading import Event
+
+from tests.processes import RUN
+from tests.stockagent import allInThreads, context, enroll, inThread
+from tests.stormcase import StormCase
+
+_FEW_FILES = f"""
+import resource
+most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (300, most))
+{RUN}
+"""
+
+
+class StormTests(StormCase):
+    """
+    Nodes die while agents enroll.
+    """
+
+    async def test_killed(self) -> None:
+        """
+        Master and workers are killed in the midst of a storm: every key that an
+        agent got is on every node, no id is given twice, and nothing is left.
+        """
+        await self.begin("one", "two")
+        crowd = self.crowd(360, lanes=24, tries=4)
+        crowd.start()
+        for turn, victim in enumerate((1, 0, 2, 0)):
+            due = 60 * (turn + 1)
+            await self.until(lambda: crowd.enrolled >= due or crowd.ended.called, "agents")  # noqa: B023
+            await self.killed(victim)
+        await self.until(lambda: crowd.ended.called, "the last agent")
+        unused = self.check(crowd, await self.settled())
+        self.assertLessEqual(crowd.enrolled + unused, 360)
+        self.assertGreater(crowd.enrolled, 180)
+
+
+class CrowdTests(StormCase):
+    """
+    Many come to one worker at the same time.
+    """
+
+    async def test_twoHundred(self) -> None:
+        """
+        Two hundred agents at the same time have their keys with one attempt
+        each, on all nodes.
+        """
+        await self.begin("one", "two")
+        crowd = self.crowd(200, lanes=200, tries=1, ports=self.ports[1:2])
+        crowd.start()
+        await self.until(lambda: crowd.ended.called, "all agents")
+        self.assertEqual([], [agent.refusals for agent in crowd.agents if agent.line is None])
+        self.assertEqual(0, self.check(crowd, await self.settled()))
+
+    async def test_strangers(self) -> None:
+        """
+        A thousand that are slow or talk nonsense, outside of TLS and within, at
+        once: agents enroll meanwhile, though the system gave the worker fewer
+        open files than that; and it is afterwards as it was.
+        """
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if limits[1] < 4096:
+            self.skipTest("the system does not let a process open as many files")
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (4096, limits[1]))
+        self.code = _FEW_FILES
+        await self.begin("one")
+        port = self.ports[1]
+        await inThread(enroll, port, b"OSSEC A:'before'\n")
+        files, memory = self.openFiles(1), 0
+        for turn in range(2):
+            leave = Event()
+            self.addCleanup(leave.set)
+            strangers = allInThreads(
+                _call, *((_KINDS[n % len(_KINDS)], port, leave) for n in range(1000))
+            )
+            for n in range(10):
+                line = b"OSSEC A:'agent-%d-%d'\n" % (turn, n)
+                self.assertIn(b"OSSEC K:'", await inThread(enroll, port, line))
+            leave.set()
+            await strangers
+            await self.until(lambda: self.openFiles(1) <= files, "connections that are closed")
+            if turn:
+                self.assertLess(self.memory(1) - memory, 16 << 20)
+            memory = self.memory(1)
+        for home in self.homes:
+            self.assertNotIn("ERROR", self.log(home))
+            self.assertNotIn("Traceback", self.log(home))
+
+    def openFiles(self, number: int) -> int:
+        """
+        How many files and connections a node has open.
+        """
+        return len(os.listdir(f"/proc/{self.pid(number)}/fd"))
+
+    def memory(self, number: int) -> int:
+        """
+        A node's resident memory, in bytes.
+        """
+        with open(f"/proc/{self.pid(number)}/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def pid(self, number: int) -> int:
+        """
+        A node's process.
+        """
+        transport = self.nodes[number].transport
+        assert transport is not None
+        assert transport.pid is not None
+        return transport.pid
+
+
+def _call(kind: Callable[[int, Event], None], port: int, leave: Event) -> bytes:
+    """
+    Be a stranger, whatever becomes of it.
+    """
+    with contextlib.suppress(OSError):
+        kind(port, leave)
+    return b""
+
+
+def _connected(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=60)
+
+
+def _wrapped(plain: socket.socket) -> ssl.SSLSocket:
+    return context().wrap_socket(plain)
+
+
+def _toTheEnd(connection: socket.socket) -> None:
+    while connection.recv(4096):
+        pass
+
+
+def _silent(port: int, leave: Event) -> None:
+    with _connected(port):
+        leave.wait(60)
+
+
+def _slow(port: int, leave: Event) -> None:
+    with _connected(port) as plain, _wrapped(plain) as wrapped:
+        wrapped.sendall(b"OSSEC A:'slow")
+        leave.wait(60)
+
+
+def _nonsense(port: int, leave: Event) -> None:
+    with _connected(port) as plain:
+        plain.sendall(os.urandom(2000))
+        _toTheEnd(plain)
+
+
+def _noRequest(port: int, leave: Event) -> None:
+    with _connected(port) as plain, _wrapped(plain) as wrapped:
+        wrapped.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        _toTheEnd(wrapped)
+
+
+def _tooMuch(port: int, leave: Event) -> None:
+    with _connected(port) as plain, _wrapped(plain) as wrapped:
+        wrapped.sendall(b"OSSEC A:'" + b"x" * 200_000)
+        _toTheEnd(wrapped)
+
+
+_KINDS = (_silent, _silent, _slow, _nonsense, _silent, _noRequest, _silent, _tooMuch)
