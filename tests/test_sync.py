@@ -12,18 +12,50 @@ from typing import Any
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.logger import LogEvent, LogLevel, formatEvent
+from twisted.trial.unittest import SynchronousTestCase
 
 from tests.clustercase import NOW, ClusterCase, FilledCase, Story, modeOf, mtimeOf
 from tests.memorycase import HOME, MemoryCase
 from tests.twohomes import drive
 from wazuh_cluster.errors import InstallFailed
-from wazuh_cluster.integrity import DirectoryTree
+from wazuh_cluster.integrity import DirectoryTree, Holds, Outcome
 from wazuh_cluster.interfaces import IRunner, Slices
+from wazuh_cluster.journal import INTEGRITY_SYNC, Journal
+from wazuh_cluster.model import Generation, SyncReport
 from wazuh_cluster.protocol import Limits
 from wazuh_cluster.restartdue import RestartDue
 from wazuh_cluster.testing.filesystem import MemoryFileSystem
 from wazuh_cluster.testing.runner import ImmediateRunner
 from wazuh_cluster.testing.state import MemoryState
+from wazuh_cluster.worker.account import Account
+
+
+class AccountTests(SynchronousTestCase):
+    """
+    L{Account}.
+    """
+
+    def test_waitsForTheNextSecond(self) -> None:
+        """
+        An installation that has to wait for the next second is one, in the log:
+        it begins once.
+        """
+        events: list[LogEvent] = []
+        account = Account(Journal(INTEGRITY_SYNC, observer=events.append), b"/home", Clock())
+        report = SyncReport(Generation(b"m", 1, b"root"))
+        for outcome, updated in (
+            (Outcome(postponed=(b"etc/client.keys",)), ()),
+            (Outcome(updated=(b"etc/client.keys",)), (b"etc/client.keys",)),
+        ):
+            account.starting("Files to update: 1", True)
+            account.say(evolve(report, updated=updated), outcome, Holds(), bool(updated), "-")
+        account.starting("Files to update: 1", True)
+        said = [formatEvent(each) for each in events if each["log_level"] is LogLevel.info]
+        self.assertEqual(
+            ["Starting", "Finished in 0", "Starting"], [line.partition(".")[0] for line in said]
+        )
 
 
 class SyncTests(FilledCase):

@@ -126,7 +126,8 @@ class Account:
                     id=hold.id,
                 )
         self._failures, self._holds = failures, held
-        if changed or not failures:
+        # What waits for the next second goes on then.
+        if changed or not (failures or outcome.postponed):
             self._started = None
         self._reached = report.generation if reached else None
         return new
