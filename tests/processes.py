@@ -37,6 +37,13 @@ _CHECKOUT = os.path.dirname(os.path.dirname(wazuh_cluster.__file__))
 #: What a node runs.
 RUN = "from twisted.scripts.twistd import run; run()"
 
+#: C{wazuh-cluster}.
+COMMAND = """
+import sys
+from wazuh_cluster.scripts.main import main
+sys.exit(main())
+"""
+
 
 class Process(ProcessProtocol):
     """

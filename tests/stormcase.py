@@ -141,6 +141,9 @@ class StormCase(ProcessCase):
         Start the nodes, and wait until agents can enroll at each.
         """
         self.homes = self.cluster(*workers)
+        # The master lists the last worker.
+        settings = f"[integrity]\ninterval = 1\n[administration]\nworkers = {workers[-1]}\n"
+        self.settings(self.homes[0], settings)
         self.ports = [freePort() for _ in self.homes]
         self.nodes = []
         for number, home in enumerate(self.homes):

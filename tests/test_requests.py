@@ -8,7 +8,9 @@ import json
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from tests.agentcase import Fleet, Registered, Reports, Store, never
@@ -291,6 +293,25 @@ class TableTests(SynchronousTestCase):
             b'{"got":"x","a":1}', self.successResultOf(self.perform("look", b'{"text":"x"}'))
         )
         self.successResultOf(self.perform("change", administers=True))
+
+    def test_whoAsked(self) -> None:
+        """
+        Who changes the cluster stands in the log, also if nothing comes of it.
+        """
+        said: list[str] = []
+
+        @implementer(ILogObserver)
+        def observer(event: LogEvent) -> None:
+            said.append(str(formatEvent(event)))
+
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        self.successResultOf(self.perform("look", administers=True))
+        self.refused(self.perform("change"))
+        self.assertEqual([], said)
+        self.answer = GroupRefused("no")
+        self.refused(self.perform("change", administers=True))
+        self.assertEqual(["change is asked for by worker w1."], said)
 
     def test_permission(self) -> None:
         """

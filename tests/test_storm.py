@@ -12,7 +12,9 @@ import ssl
 from collections.abc import Callable
 from threading import Event
 
-from tests.processes import RUN
+from twisted.python.filepath import FilePath
+
+from tests.processes import COMMAND, RUN
 from tests.stockagent import allInThreads, context, enroll, inThread
 from tests.stormcase import StormCase
 
@@ -45,6 +47,79 @@ class StormTests(StormCase):
         unused = self.check(crowd, await self.settled())
         self.assertLessEqual(crowd.enrolled + unused, 360)
         self.assertGreater(crowd.enrolled, 180)
+
+
+class RemovedTests(StormCase):
+    """
+    Agents are removed by the commands.
+    """
+
+    async def command(self, number: int, *arguments: str) -> tuple[int, str]:
+        """
+        Run C{wazuh-cluster} on a node.
+
+        @return: its status, and what it wrote.
+        """
+        home = self.homes[number].path
+        process = self.spawn([*arguments, "--home", home], code=COMMAND)
+        status = await process.ended
+        self.assertNotIn(b"Traceback", process.err)
+        return status, (process.out + process.err).decode("utf-8")
+
+    async def enroll(self, number: int, name: bytes, more: bytes = b"") -> None:
+        answer = await inThread(enroll, self.ports[number], b"OSSEC A:'%s'%s\n" % (name, more))
+        self.assertIn(b"OSSEC K:'", answer)
+
+    async def untilLeft(self, *numbers: int, agents: list[bytes], groups: list[str]) -> None:
+        """
+        Wait until nodes have these agents and assignments, and no others.
+        """
+
+        def left(home: FilePath[str]) -> tuple[list[bytes], list[str]]:
+            lines = self.keys(home).splitlines()
+            return lines, sorted(os.listdir(home.preauthChild("queue/agent-groups").path))
+
+        def right() -> bool:
+            for number in numbers:
+                lines, assigned = left(self.homes[number])
+                if [line[: line.index(b" any")] for line in lines] != agents or assigned != groups:
+                    return False
+            return True
+
+        await self.until(right, f"{agents} and {groups}")
+
+    async def test_removed(self) -> None:
+        """
+        On the master and on the worker that it lists: the agent goes from every
+        node, also from one that was away; another worker says where to run it.
+        """
+        await self.begin("one", "two")
+        for number, name in ((0, b"aa"), (1, b"bb"), (2, b"cc")):
+            await self.enroll(number, name, b" G:'default'")
+        known = [b"001 aa", b"002 bb", b"003 cc"]
+        await self.untilLeft(0, 1, 2, agents=known, groups=["001", "002", "003"])
+        status, line = await self.command(1, "agents", "remove", "002")
+        self.assertEqual(1, status)
+        self.assertIn("worker one may not change agents and groups: run this on the master", line)
+        self.nodes[1].kill()
+        await self.nodes[1].ended
+        self.assertEqual(
+            (0, "Removed agent 002, bb.\n"), await self.command(2, "agents", "remove", "002")
+        )
+        await self.untilLeft(0, 2, agents=[b"001 aa", b"003 cc", b"002 !bb"], groups=["001", "003"])
+        self.assertEqual(
+            (1, "Removed agent 001, aa.\nwazuh-cluster: not registered: 077\n"),
+            await self.command(0, "agents", "remove", "--purge", "001", "077"),
+        )
+        await self.untilLeft(0, 2, agents=[b"003 cc", b"002 !bb"], groups=["003"])
+        self.nodes[1] = self.listener(1)
+        await self.untilLeft(1, agents=[b"003 cc", b"002 !bb"], groups=["003"])
+        # Nobody gets a number again, and its name is free.
+        await self.enroll(1, b"aa")
+        agents = [b"003 cc", b"004 aa", b"002 !bb"]
+        await self.untilLeft(0, 1, 2, agents=agents, groups=["003"])
+        self.assertIn("agents.remove is asked for by worker two.", self.log(self.homes[0]))
+        self.assertEqual(1, self.log(self.homes[0]).count("Removed 002 bb."))
 
 
 class CrowdTests(StormCase):

@@ -13,7 +13,7 @@ from itertools import count
 from twisted.internet import reactor
 from twisted.python.filepath import FilePath
 
-from tests.processes import Process, ProcessCase
+from tests.processes import COMMAND, Process, ProcessCase
 
 _HANGS = """
 import time
@@ -21,13 +21,6 @@ from wazuh_cluster.integrity.filesystem import RealFileSystem
 RealFileSystem.syncAll = lambda *arguments: time.sleep(100)
 from twisted.scripts.twistd import run
 run()
-"""
-
-
-_COMMAND = """
-import sys
-from wazuh_cluster.scripts.main import main
-sys.exit(main())
 """
 
 
@@ -117,7 +110,7 @@ class NodesTests(ProcessCase):
         """
         What C{wazuh-cluster} writes, or complains.
         """
-        process = self.spawn([*arguments, "--home", home.path], code=_COMMAND)
+        process = self.spawn([*arguments, "--home", home.path], code=COMMAND)
         self.assertEqual(status, await process.ended, process.err)
         self.assertNotIn(b"Traceback", process.err)
         return process.err if status else process.out

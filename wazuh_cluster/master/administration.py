@@ -10,17 +10,15 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from twisted.internet.defer import DeferredLock
 
 from wazuh_cluster.agents.interfaces import IRegistrar
-from wazuh_cluster.agents.model import Agent, formatId
+from wazuh_cluster.agents.model import Agent
 from wazuh_cluster.errors import ClusterError, StoreFailed
 from wazuh_cluster.interfaces import IRunner, IState
-from wazuh_cluster.journal import MAIN, Journal
 from wazuh_cluster.master.assignments import MasterAssignments
 
 #: Removes what is known of some agents.
 Forget = Callable[[Collection[int]], Awaitable[None]]
 
 _STATE = "removing"
-_SHOWN = 5
 
 
 class Administration:
@@ -51,7 +49,6 @@ class Administration:
         self._state = state
         self._runner = runner
         self._changed = changed
-        self._log = Journal(MAIN)
         self._turn = DeferredLock()
         self._begun: frozenset[int] | None = None
 
@@ -70,7 +67,6 @@ class Administration:
             await self._note((await self._noted()).union(ids))
             removed = await self._registrar.remove(ids, purge)
             if removed:
-                self._say(removed)
                 self._changed()
             try:
                 await self._clean(ids)
@@ -110,16 +106,6 @@ class Administration:
         if self._assignments is not None:
             await self._assignments.forget(sorted(gone))
         self._changed()
-
-    def _say(self, removed: Sequence[Agent]) -> None:
-        names = [f"{formatId(agent.id)} {agent.name}" for agent in removed[:_SHOWN]]
-        more = len(removed) - len(names)
-        self._log.info(
-            "Removed {count} agents: {agents}{more}.",
-            count=len(removed),
-            agents=", ".join(names),
-            more=f" and {more} more" if more else "",
-        )
 
     async def _noted(self) -> frozenset[int]:
         if self._begun is None:

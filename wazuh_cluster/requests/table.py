@@ -10,6 +10,7 @@ from typing import Protocol
 from attrs import frozen
 
 from wazuh_cluster.errors import BadArgument, ClusterError, RequestRefused, TooBusy
+from wazuh_cluster.journal import MAIN, Journal
 from wazuh_cluster.protocol.bodies import writeBody
 from wazuh_cluster.protocol.commands import BODY_SIZE
 from wazuh_cluster.requests.fields import Fields
@@ -77,6 +78,7 @@ class Requests:
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self._entries = {entry.name: entry for entry in entries}
+        self._log = Journal(MAIN)
 
     async def perform(self, asker: Asker, name: str, body: bytes) -> bytes:
         """
@@ -88,6 +90,8 @@ class Requests:
             raise RequestRefused(f"this node does not answer {name[:80]!r}")
         if entry.changes and not asker.administers:
             raise mayNot(asker)
+        if entry.changes:
+            self._log.info("{request} is asked for by {asker}.", request=name, asker=asker.name)
         try:
             answer = writeBody(await entry.answer(Fields.read(body)))
         except BadArgument as error:
