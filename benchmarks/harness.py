@@ -122,12 +122,12 @@ class Bench:
             time.sleep(self.sizes.fresh)
         return made
 
-    def workerHome(self, master: MasterHome) -> str:
+    def workerHome(self, master: MasterHome, name: str = "the-worker") -> str:
         """
         A new home of a worker, without any carried files.
         """
         key = os.path.join(master.home, "etc", "ossec.conf")
-        return makeHome(self.place("worker"), "worker", master.port, key)
+        return makeHome(self.place("worker"), "worker", master.port, key, name)
 
     def rsyncDaemon(self, program: str, master: MasterHome) -> RsyncDaemon:
         """

@@ -66,13 +66,16 @@ def freePort() -> int:
         return port
 
 
-def makeHome(path: str, role: str, port: int, keyFile: str | None = None) -> str:
+def makeHome(
+    path: str, role: str, port: int, keyFile: str | None = None, name: str | None = None
+) -> str:
     """
     Make a node's home as an operator does.
 
     @param keyFile: a worker takes the key from there.
+    @param name: the node's; by default that of its role.
     """
-    arguments = ["init", "--home", path, "--node-name", f"the-{role}", "--role", role]
+    arguments = ["init", "--home", path, "--node-name", name or f"the-{role}", "--role", role]
     arguments += ["--port", str(port), "--bind-addr", ADDRESS]
     if role == "worker":
         assert keyFile is not None
@@ -275,6 +278,13 @@ def reportingWorker(home: str) -> TwistdProcess:
 def _application(name: str, home: str) -> TwistdProcess:
     path = os.path.join(_APPLICATIONS, f"{name}.py")
     return TwistdProcess(os.path.join(home, "benchmark"), [f"--python={path}"], {HOME: home})
+
+
+def enrollingWorker(home: str) -> TwistdProcess:
+    """
+    A worker that also enrolls agents on demand.
+    """
+    return _application("enrolling", home)
 
 
 def bareTwistd(folder: str, role: str) -> TwistdProcess:

@@ -71,11 +71,12 @@ async def register(reactor: Any, path: str, count: int) -> dict[str, float]:
     return found
 
 
-def write(home: Home, count: int) -> float:
+def write(home: Home, count: int, most: int = MOST) -> float:
     """
     Write and sync what a crowd does, deciding nothing: the journal and both
     files, once for the first who asks, and once for each batch of the others.
 
+    @param most: how many a batch has.
     @return: how long that took, in seconds.
     """
     contents = []
@@ -84,8 +85,8 @@ def write(home: Home, count: int) -> float:
             contents.append((home.join(name), file.read()))
     records = os.urandom(36 * count)
     began = time.monotonic()
-    for start in (0, *range(36, len(records), 36 * MOST)):
-        record = records[start : 36 * MOST + start] if start else records[:36]
+    for start in (0, *range(36, len(records), 36 * most)):
+        record = records[start : 36 * most + start] if start else records[:36]
         with open(home.join(JOURNAL), "ab") as file:
             _synced(file.fileno(), record)
         for path, content in contents:

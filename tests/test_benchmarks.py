@@ -370,3 +370,17 @@ class CommandTests(SynchronousTestCase):
         for there in (0, 30):
             self.assertGreater(rows[f"crowd {there}"]["median"], 1)
             self.assertIn("limit", rows[f"crowd {there}"]["beside"])
+
+    def test_enrolling(self) -> None:
+        """
+        And the one in which agents enroll at a worker.
+        """
+        sizes = Sizes(patience=60.0, pause=0.0, fresh=0.0, registered=25, registrations=30)
+        folder = os.path.abspath(self.mktemp())
+        os.makedirs(folder)
+        result = measure(["enrolling"], folder, 1, sizes, None, lambda text: None)
+        rows = json.loads(json.dumps(result.toJSON()))["jobs"]["enrolling"]["rows"]
+        self.assertGreater(rows["crowd 25"]["median"], 1)
+        self.assertIn("limit", rows["crowd 25"]["beside"])
+        self.assertEqual(5, len(rows["soon 25"]["values"]))
+        self.assertGreater(rows["slowest 25"]["median"], 0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from benchmarks.harness import Bench
-from benchmarks.jobs import agentinfo, firstsync, joined, nothingtodo, registrations
+from benchmarks.jobs import agentinfo, enrolling, firstsync, joined, nothingtodo, registrations
 from benchmarks.report import Section
 
 JOBS: Mapping[str, Callable[[Bench], Section]] = {
@@ -17,6 +17,7 @@ JOBS: Mapping[str, Callable[[Bench], Section]] = {
     "large": firstsync.large,
     "nothing": nothingtodo.run,
     "registrations": registrations.run,
+    "enrolling": enrolling.run,
     "agents": agentinfo.run,
     "fleet": agentinfo.fleet,
 }

@@ -56,7 +56,7 @@ def _register(bench: Bench, there: int, count: int) -> dict[str, float]:
     """
     home = Home(bench.place(f"home-{there}"))
     makeHome(home)
-    _fill(home, there)
+    fill(home, there)
     command = [sys.executable, "-m", "benchmarks.registering", home.path, str(count)]
     ended = subprocess.run(
         command,
@@ -71,9 +71,9 @@ def _register(bench: Bench, there: int, count: int) -> dict[str, float]:
     return result
 
 
-def _fill(home: Home, count: int) -> None:
+def fill(home: Home, count: int) -> None:
     """
-    Let there be agents.
+    Let there be agents in a home.
     """
     with (
         open(home.join("etc/client.keys"), "w", encoding="ascii") as keys,
