@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from itertools import islice
 from random import Random
 from typing import Any
 
@@ -53,7 +54,8 @@ from wazuh_cluster.testing.simulation.report import commandOf, describe, formatC
 from wazuh_cluster.testing.simulation.runner import SimRunner
 from wazuh_cluster.testing.simulation.schedule import makeSchedule
 from wazuh_cluster.testing.simulation.shrink import kindOf, shrink
-from wazuh_cluster.testing.simulation.world import kindsOf
+from wazuh_cluster.testing.simulation.soak import _NAMES, Report, Summary, setups
+from wazuh_cluster.testing.simulation.world import IDLE, kindsOf
 
 _CHECKOUT = os.path.dirname(os.path.dirname(wazuh_cluster.__file__))
 
@@ -885,6 +887,53 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(status, 2)
         self.assertIn("'what' is not understood", errors)
         self.assertEqual(self.command("--seed", "x")[0], 2)
+
+
+class SoakTests(SynchronousTestCase):
+    """
+    Many runs on all cores.
+    """
+
+    def test_report(self) -> None:
+        """
+        A soak says what its runs were like, and by which command what went wrong is
+        repeated.
+        """
+        report = Report()
+        made = list(islice(setups(7), 6))
+        self.assertEqual([setup.seed for setup in made], list(range(7, 13)))
+        self.assertEqual({(setup.tls, setup.heals) for setup in made}, set(_NAMES))
+        struck = Counter({("kill", "Hello"): 3, ("kill", IDLE): 2})
+        for setup in made:
+            report.add(Summary(setup, None, 600.0, 9.0, Counter(kill=5), struck, 0.5))
+        report.add(Summary(Setup(1), "w1: 3 files", 600.0, 9.0, Counter(), Counter(), 0.5))
+        report.add(Summary(Setup(2), "w2: 4 files", 600.0, 9.0, Counter(), Counter(), 0.5))
+        lines = list(report.lines())
+        self.assertEqual(lines[0], "8 seeds, 1.3 virtual hours, 30 faults.")
+        self.assertIn("  healing, with TLS: 2 seeds, 120 a minute on one core, ", lines[2])
+        self.assertIn("2 times: files", lines)
+        self.assertIn("  python -m wazuh_cluster.testing.simulation --seed 1 --shrink", lines)
+        (never,) = [line for line in lines if line.startswith("Never met")]
+        self.assertIn("power x Hello", never)
+        self.assertNotIn(" kill x Hello", never)
+
+    def test_command(self) -> None:
+        """
+        It ends when its minutes are over, and with 0 if nothing went wrong.
+        """
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "wazuh_cluster.testing.simulation.soak"),
+                *("--seed", "3", "--processes", "1", "0.02"),
+            ],
+            env={**os.environ, "PYTHONPATH": _CHECKOUT},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertIn("From seed 3 on, on 1 cores", done.stdout)
+        self.assertIn("virtual hours", done.stdout)
 
 
 class PlainTrustTests(SynchronousTestCase):

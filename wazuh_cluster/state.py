@@ -124,7 +124,7 @@ class DirectoryState:
                 return
             self._left.update(name for name in names if _TEMPORARY.match(name))
             self._sweeps = False
-        for name in list(self._left):
+        for name in sorted(self._left):
             with suppress(OSError):
                 with suppress(FileNotFoundError):
                     folder.unlink(name)

@@ -44,7 +44,7 @@ class Contents:
                 b"%03d agent%d any %064x\n" % (n, n, self._version) for n in range(1, some + 1)
             )
         elif path.startswith(b"etc/lists/l"):
-            most = _HUGE if random.random() < 0.04 else _LARGE
+            most = _HUGE if random.random() < 0.07 else _LARGE
             content = mark * int((most // len(mark)) ** random.random())
         else:
             content = mark * random.randrange(0, 40)

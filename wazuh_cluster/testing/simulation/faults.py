@@ -7,7 +7,6 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from wazuh_cluster.testing.simulation.machine import PACE
 from wazuh_cluster.testing.simulation.schedule import BOTH, MASTER, WORKER, Action, Kind
 
 if TYPE_CHECKING:
@@ -122,8 +121,8 @@ def _full(world: World, machine: SimMachine, action: Action) -> None:
 
 
 def _lazy(world: World, machine: SimMachine, action: Action) -> None:
-    machine.pace = 0.001 + action.number * 0.3
-    world.later(action.seconds, setattr, machine, "pace", PACE)
+    machine.pace = machine.usualPace + action.number * 0.3
+    world.later(action.seconds, setattr, machine, "pace", machine.usualPace)
 
 
 def _hang(world: World, machine: SimMachine, action: Action) -> None:

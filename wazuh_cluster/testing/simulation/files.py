@@ -364,6 +364,13 @@ class Files(Part):
         path = action.pick(PATHS)
         write(machine, path, self.contents.make(path))
 
+    def keys(self, world: World, machine: SimMachine, action: Action) -> None:
+        """
+        An agent gets a new key; or somebody writes the agents' keys on a worker.
+        """
+        write(machine, KEYS, self.contents.make(KEYS))
+        self._keys[machine.name] = _keysOf(machine)
+
     def append(self, world: World, machine: SimMachine, action: Action) -> None:
         """
         Somebody appends to one, in its place.
@@ -522,6 +529,7 @@ class Files(Part):
         """
         return {
             "edit": Kind(8, self.edit, MASTER),
+            "keys": Kind(1, self.keys, (*MASTER, *WORKER)),
             "append": Kind(3, self.append, MASTER),
             "delete": Kind(2, self.delete, MASTER),
             "empty": Kind(0.4, self.empty, MASTER),

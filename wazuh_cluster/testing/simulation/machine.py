@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 #: The wall clock at the beginning of a simulation.
 EPOCH = 1_800_000_000.0
 
-#: How many seconds a slice takes on a disk that is well.
-PACE = 0.0005
+#: How many seconds a slice takes on disks that are well, of several kinds.
+_PACES = (0.0005, 0.0005, 0.003, 0.02)
 
 #: After how many seconds a node that could not start is started again.
 SUPERVISION = 5.0
@@ -60,6 +60,7 @@ class SimMachine:
     @ivar process: its node's process; C{None} while there is none.
     @ivar wall: its wall clock.
     @ivar pace: how many seconds a slice of blocking work takes.
+    @ivar usualPace: the same while its disk is well.
     @ivar failures: what its disk answers: error numbers, and how likely each is.
     @ivar transient: whether it is no part of the cluster that has to heal.
     @ivar intervals: a worker's that are not the usual ones.
@@ -83,7 +84,7 @@ class SimMachine:
         self.random = random
         self.process: SimProcess | None = None
         self.wall = WallClock(cluster.clock, random.uniform(-30.0, 30.0))
-        self.pace = PACE
+        self.pace = self.usualPace = random.choice(_PACES)
         self.failures: dict[int, float] = {}
         self.transient = False
         self.intervals: dict[str, float] = {}

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from wazuh_cluster.testing.simulation.clock import SimClock
     from wazuh_cluster.testing.simulation.process import SimProcess
 
+#: How many seconds a piece takes about, in networks of several kinds.
+_LATENCIES = (0.001, 0.001, 0.02)
+
 #: Seconds after which a connection attempt that nobody answers is given up, and
 #: after how many it is repeated meanwhile, as by TCP.
 CONNECT_TIMEOUT = 30.0
@@ -259,7 +262,7 @@ class SimNetwork(MemoryNetwork):
         """
         @param broken: is told of what must never be.
         """
-        super().__init__(clock)
+        super().__init__(clock, random.choice(_LATENCIES))
         self.random = random
         self.listening: dict[MemoryAddress, _Port] = {}
         self.slow: dict[str, float] = {}
@@ -302,7 +305,7 @@ class SimNetwork(MemoryNetwork):
         """
         slow = self.slow
         more = sum(slow.get(host, 0.0) for host in hosts) if slow else 0.0
-        return 0.0002 + self.random.random() * 0.001 + more
+        return self.latency * (0.2 + self.random.random()) + more
 
     def after(self, end: MemoryTransport, function: Any, *arguments: Any) -> None:
         """

@@ -21,7 +21,7 @@ def kindOf(problem: str) -> str:
     """
     What a problem is, without what chance made of it.
     """
-    return _VARYING.sub("", problem)
+    return " ".join(_VARYING.sub("", problem).split()).strip(": ")
 
 
 def shrink(result: Result, attempt: Callable[[Setup], Result], attempts: int = 300) -> Result:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from wazuh_cluster.testing.simulation.faults import FAULTS
-from wazuh_cluster.testing.simulation.machine import PACE
 from wazuh_cluster.testing.simulation.process import HOME, INSTALL
 from wazuh_cluster.testing.simulation.schedule import PATIENCE, Action, Kind
 
@@ -204,7 +203,7 @@ class World:
             machine.failures.clear()
             machine.disk.readOnly = False
             machine.disk.free = None
-            machine.pace = PACE
+            machine.pace = machine.usualPace
             machine.thaw()
             machine.unhang()
             process = machine.process
