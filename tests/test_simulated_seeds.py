@@ -1,0 +1,108 @@
+"""
+The cluster under faults by seed: new seeds each time, and every schedule that ever
+went wrong.
+
+C{WAZUH_CLUSTER_SEED} in the environment sets the first seed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from attrs import evolve
+from twisted.trial.unittest import SynchronousTestCase
+
+from wazuh_cluster.testing.simulation import Setup, run
+from wazuh_cluster.testing.simulation.report import describe, parseCase
+from wazuh_cluster.testing.simulation.shrink import shrink
+
+_CASES = Path(__file__).parent / "cases"
+
+#: How many runs a failing test may spend on its schedule.
+_ATTEMPTS = 80
+
+_GIVEN = os.environ.get("WAZUH_CLUSTER_SEED")
+BASE = int(_GIVEN) if _GIVEN else int.from_bytes(os.urandom(4), "big")
+
+
+class SeedTests(SynchronousTestCase):
+    """
+    Whatever befalls, nothing happens that must never, and when it is over, all
+    becomes well.
+    """
+
+    def check(self, setups: Iterable[Setup]) -> None:
+        """
+        Nothing may go wrong in these runs.
+        """
+        for setup in setups:
+            result = run(setup)
+            if result.problem is not None:
+                self.fail(describe(result, shrink(result, run, _ATTEMPTS)))
+
+    def seeds(self, turn: int, tls: bool = False, heals: bool = True) -> Iterable[Setup]:
+        """
+        Ten runs.
+        """
+        first = BASE + 10 * turn
+        print(f"seeds {first} to {first + 9}", end=" ", flush=True)
+        return (Setup(seed, tls=tls, heals=heals) for seed in range(first, first + 10))
+
+    def test_heals0(self) -> None:
+        """
+        Faults end, and all becomes well.
+        """
+        self.check(self.seeds(0))
+
+    def test_heals1(self) -> None:
+        """
+        The same, with other seeds.
+        """
+        self.check(self.seeds(1))
+
+    def test_heals2(self) -> None:
+        """
+        The same, with other seeds.
+        """
+        self.check(self.seeds(2))
+
+    def test_heals3(self) -> None:
+        """
+        The same, with other seeds.
+        """
+        self.check(self.seeds(3))
+
+    def test_heals4(self) -> None:
+        """
+        The same, with other seeds.
+        """
+        self.check(self.seeds(4))
+
+    def test_healsOverTLS(self) -> None:
+        """
+        The same over TLS.
+        """
+        self.check(self.seeds(5, tls=True))
+
+    def test_withoutEnd(self) -> None:
+        """
+        Faults never end; all nodes stop in time nevertheless.
+        """
+        self.check(self.seeds(6, heals=False))
+
+    def test_cases(self) -> None:
+        """
+        What went wrong once does not any more.
+        """
+        paths = sorted(_CASES.glob("*.txt"))
+        self.assertTrue(paths)
+        self.check(parseCase(path.read_text(encoding="ascii")) for path in paths)
+
+    def test_casesOverTLS(self) -> None:
+        """
+        The same over TLS.
+        """
+        cases = (parseCase(path.read_text(encoding="ascii")) for path in _CASES.glob("*.txt"))
+        self.check(evolve(case, tls=True) for case in cases)
