@@ -117,9 +117,9 @@ class MishapCase(ProcessCase):
             self.assertNotIn("bug", log)
 
 
-class SystemCallTests(MishapCase):
+class TracedCase(MishapCase):
     """
-    System calls that fail, by strace.
+    Nodes whose system calls fail, or are their last, by strace.
     """
 
     if _STRACE is None:
@@ -166,6 +166,12 @@ class SystemCallTests(MishapCase):
         """
         rows = self.trace.getContent().splitlines()
         return sum(b"(INJECTED)" in row and call.encode() in row for row in rows)
+
+
+class SystemCallTests(TracedCase):
+    """
+    System calls that fail.
+    """
 
     async def test_worker(self) -> None:
         """
