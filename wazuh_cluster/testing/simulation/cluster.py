@@ -316,7 +316,8 @@ class SimCluster:
             self._count()
         if level >= LogLevel.critical and line != _FIRST_OF_TWO:
             what = "" if failure is None else f": {failure.getTraceback()}"
-            self.broken(f"{self.current}: {line}{what}")
+            # What Twisted logs second of it has no text.
+            self.broken(f"{self.current}: {line or 'a Deferred failed unheard'}{what}")
 
     def _count(self) -> None:
         lines = self._lines.setdefault(self.current, [])

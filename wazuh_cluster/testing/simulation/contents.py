@@ -11,6 +11,7 @@ from random import Random
 #: be under way at once.
 _LARGE = 150_000
 _HUGE = 1_500_000
+_SELDOM = 0.03
 
 #: How many agents there are.
 _AGENTS = 12
@@ -44,8 +45,10 @@ class Contents:
                 b"%03d agent%d any %064x\n" % (n, n, self._version) for n in range(1, some + 1)
             )
         elif path.startswith(b"etc/lists/l"):
-            most = _HUGE if random.random() < 0.07 else _LARGE
-            content = mark * int((most // len(mark)) ** random.random())
+            if random.random() < _SELDOM:
+                content = mark * int(_HUGE / len(mark) * random.uniform(0.8, 1.0))
+            else:
+                content = mark * int((_LARGE / len(mark)) ** random.random())
         else:
             content = mark * random.randrange(0, 40)
         return self.meant(path, content)
