@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from io import StringIO
 from typing import Any, TypeVar
 
@@ -24,6 +24,7 @@ from twisted.python.filepath import FilePath
 from twisted.trial.unittest import TestCase
 
 import wazuh_cluster
+from wazuh_cluster.enrollment.openrequests import pathFor
 from wazuh_cluster.integrity import DirectoryTree
 from wazuh_cluster.scripts.main import main
 from wazuh_cluster.testing.runner import ImmediateRunner
@@ -100,6 +101,7 @@ class ProcessCase(TestCase):
         self.over = False
         self.port = freePort()
         self._seen: dict[str, Any] = {}
+        self._homes: list[FilePath[str]] = []
         self.addCleanup(self.endAll)
 
     async def endAll(self) -> None:
@@ -110,6 +112,10 @@ class ProcessCase(TestCase):
         for process in self.processes:
             if process.running:
                 await process.ended
+        for home in self._homes:
+            # What those leave that were killed while agents enrolled.
+            with suppress(OSError):
+                os.unlink(pathFor(home.path))
 
     def init(self, name: str, *options: str) -> FilePath[str]:
         """
@@ -121,6 +127,7 @@ class ProcessCase(TestCase):
         with redirect_stdout(StringIO()):
             self.assertEqual(0, main(arguments))
         self.settings(home, "[integrity]\ninterval = 1\n")
+        self._homes.append(home)
         return home
 
     def settings(self, home: FilePath[str], text: str) -> None:

@@ -5,6 +5,7 @@ worker's listener, over links in memory that are cut at each step.
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -28,6 +29,7 @@ from wazuh_cluster.interfaces import IRunner
 from wazuh_cluster.master import MasterService
 from wazuh_cluster.master.registrations import ABANDON_AFTER, HIGHEST_BELIEVED
 from wazuh_cluster.protocol import Limits, RegisterAgent, UndoRegistration
+from wazuh_cluster.testing.openrequests import MemoryOpenRequests
 from wazuh_cluster.testing.runner import ClockRunner, ImmediateRunner
 from wazuh_cluster.testing.state import MemoryState
 from wazuh_cluster.worker import WorkerService
@@ -61,6 +63,8 @@ class RegistrationCase(ClusterCase):
         self.registrar = MemoryRegistrar()
         self.masterState = FailingState()
         self.workerState = FailingState()
+        self.masterNotes = MemoryOpenRequests()
+        self.workerNotes = MemoryOpenRequests()
         self.hub = self.makeHome("m")
         self.home = self.makeHome("w")
         self.master_ = self.startMaster()
@@ -73,12 +77,18 @@ class RegistrationCase(ClusterCase):
             registrar=self.registrar,
             hostName="manager",
             state=self.masterState,
+            openRequests=self.masterNotes,
             **keywords,
         )
 
     def startWorker(self) -> WorkerService:
         # Nothing but registrations is of interest here.
-        return self.worker(home=self.home, state=self.workerState, integrityInterval=10_000.0)
+        return self.worker(
+            home=self.home,
+            state=self.workerState,
+            openRequests=self.workerNotes,
+            integrityInterval=10_000.0,
+        )
 
     def listen(
         self, host: str, node: MasterService | WorkerService, home: FilePath[str]
@@ -119,6 +129,24 @@ class RegistrationCase(ClusterCase):
 
     def stopMaster(self) -> None:
         self.stop(self.master_)
+
+    def killAll(self) -> None:
+        """
+        All nodes are killed: what they do when they stop leaves no trace.
+        """
+        states = copy.deepcopy((self.masterState, self.workerState))
+        notes = copy.deepcopy((self.masterNotes, self.workerNotes))
+        for host in ("w1", "master"):
+            self.network.stall(host)
+        self.registrar.failure = StoreFailed("there is no process")
+        for service in self.services[::-1]:
+            self.stop(service)
+        self.registrar.failure = None
+        for host in ("w1", "master"):
+            self.network.cut(host)
+            self.network.heal(host)
+        self.masterState, self.workerState = states
+        self.masterNotes, self.workerNotes = notes
 
 
 class RedirectTests(RegistrationCase):
@@ -579,6 +607,48 @@ class GoneTests(RegistrationCase):
         self.assertEqual(["web-1"], self.registrar.names())
         self.pass_(2)
         self.assertEqual([], self.registrar.names())
+
+    def test_allAreKilled(self) -> None:
+        """
+        What was under way when both were killed is undone as soon as both are
+        back, also when agents ask at the master; what was answered stays.
+        """
+        self.listen("master", self.master_, self.hub)
+        for host, notes in (("w1", self.workerNotes), ("master", self.masterNotes)):
+            self.assertIn(
+                b"OSSEC K:", self.dial(b"OSSEC A:'has-%s'\n" % host.encode(), host).received
+            )
+            self.registrar.holdAfter = True
+            self.dial(b"OSSEC A:'asks-%s'\n" % host.encode(), host)
+            self.registrar.holdAfter = False
+            self.assertEqual([self.registrar.requests[-1][1]], list(notes.ids))
+        self.killAll()
+        self.assertEqual([], self.kept())
+        self.master_ = self.startMaster()
+        self.turn()
+        self.assertEqual(["asks-w1", "has-master", "has-w1"], self.registrar.names())
+        self.worker_ = self.startWorker()
+        self.turn()
+        self.assertEqual(["has-master", "has-w1"], self.registrar.names())
+        self.assertEqual(({}, {}), (self.masterNotes.ids, self.workerNotes.ids))
+        self.assertEqual([], self.kept())
+
+    def test_killedOnceMore(self) -> None:
+        """
+        What is noted is forgotten only when it was undone.
+        """
+        self.registrar.holdAfter = True
+        self.dial()
+        self.killAll()
+        for _ in range(2):
+            self.worker_ = self.startWorker()
+            self.turn()
+            self.killAll()
+        self.assertEqual(["web-1"], self.registrar.names())
+        self.master_ = self.startMaster()
+        self.worker_ = self.startWorker()
+        self.turn()
+        self.assertEqual(({}, {}), (self.registrar.agents, self.workerNotes.ids))
 
 
 class FullDiskTests(RegistrationCase):

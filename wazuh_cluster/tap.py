@@ -37,6 +37,7 @@ from wazuh_cluster.control import ControlService
 from wazuh_cluster.daemon import ENROLLMENT_OPTION, NodeService, keepTime, portProblem
 from wazuh_cluster.descriptors import descriptorsFor
 from wazuh_cluster.endpoints import readEndpoint, tryEndpoint
+from wazuh_cluster.enrollment import OpenRequests
 from wazuh_cluster.errors import BadInput, HomeError
 from wazuh_cluster.home import Home, addWorkingFolders, checkHome, checkHomeId, chooseOwner
 from wazuh_cluster.homelock import HomeLock
@@ -277,6 +278,7 @@ def _node(
             _serverEndpoint(reactor, config),
             tree,
             cluster=config.clusterName,
+            openRequests=OpenRequests(home.path),
             registrar=registrar,
             store=store,
             agents=agents,
@@ -303,6 +305,7 @@ def _node(
         masterAddress=f"{config.masters[0]}, port {config.port}",
         agents=agents,
         cluster=config.clusterName,
+        openRequests=OpenRequests(home.path),
         limits=settings.limits,
         integrityInterval=settings.interval or WORKER_INTERVAL,
     )

@@ -16,20 +16,23 @@ registers agents that was not answered. Then:
 
 So an id gets on the list only if its agent was not, and will not be, given a
 key; and an answer that comes later is dropped.
+
+What is open is noted elsewhere too, from the moment of asking to that of the
+answer, or until it is undone: L{IOpenRequests}. From there the process after one
+that was killed puts it on the list.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
-from attrs import define
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from wazuh_cluster.agents import Agent
-from wazuh_cluster.enrollment.interfaces import Enrolled
+from wazuh_cluster.enrollment.interfaces import Enrolled, IOpenRequests
 from wazuh_cluster.enrollment.undoing import UndoList
 from wazuh_cluster.errors import ClusterError, EnrollmentRefused
 from wazuh_cluster.failures import oneLine
@@ -45,17 +48,32 @@ SAVE_PATIENCE = 0.9
 REMIND_AFTER = 60.0
 
 
-@define(eq=False)
 class Attempt:
     """
     One agent's request.
 
     @ivar id: 16 bytes that nobody else knows.
-    @ivar open: whether something was asked that was not answered.
     """
 
-    id: bytes
-    open: bool = False
+    def __init__(self, id: bytes, openRequests: IOpenRequests) -> None:
+        self.id = id
+        self._open = False
+        self._openRequests = openRequests
+
+    @property
+    def open(self) -> bool:
+        """
+        Whether something was asked that was not answered.
+        """
+        return self._open
+
+    @open.setter
+    def open(self, value: bool) -> None:
+        self._open = value
+        if value:
+            self._openRequests.add(self.id)
+        else:
+            self._openRequests.discard(self.id)
 
 
 class Attempts:
@@ -66,6 +84,7 @@ class Attempts:
     def __init__(
         self,
         undoing: UndoList,
+        openRequests: IOpenRequests,
         clock: IReactorTime,
         random: Callable[[int], bytes],
         wakeUp: Callable[[], None],
@@ -74,6 +93,7 @@ class Attempts:
         @param wakeUp: called when there is something to undo.
         """
         self._undoing = undoing
+        self._openRequests = openRequests
         self._clock = clock
         self._random = random
         self._wakeUp = wakeUp
@@ -81,6 +101,29 @@ class Attempts:
         self._complaints = Repeats(clock, REMIND_AFTER)
         self._underWay: set[Deferred[Enrolled]] = set()
         self._stopped = False
+
+    def start(self) -> None:
+        """
+        Begin: what a process before this one left open is to be undone.
+        """
+        self._stopped = False
+        for requestId in self._openRequests.load():
+            self._undo(requestId)
+
+    async def undo(self, undo: Callable[[Sequence[bytes]], Awaitable[object]]) -> str:
+        """
+        Undo what is to be undone.
+
+        @param undo: see L{UndoList.work}.
+        @return: what was done, for people.
+        """
+
+        async def undoSome(ids: Sequence[bytes]) -> None:
+            await undo(ids)
+            for each in ids:
+                self._openRequests.discard(each)
+
+        return await self._undoing.work(undoSome)
 
     def make(
         self, ask: Callable[[Attempt], Coroutine[Any, Any, Agent]], late: str
@@ -109,7 +152,7 @@ class Attempts:
     async def _make(
         self, ask: Callable[[Attempt], Coroutine[Any, Any, Agent]], late: str
     ) -> Enrolled:
-        attempt = Attempt(self._random(16))
+        attempt = Attempt(self._random(16), self._openRequests)
         asking = Deferred.fromCoroutine(ask(attempt))
         try:
             agent = await asking.addTimeout(PATIENCE, self._clock)
@@ -134,6 +177,7 @@ class Attempts:
         for making in list(self._underWay):
             making.cancel()
         await self._inTime(self._undoing.whenSaved(), SAVE_PATIENCE / 2)
+        self._openRequests.close()
 
     async def _settle(self, requestId: bytes) -> None:
         """
@@ -145,6 +189,7 @@ class Attempts:
         await self._inTime(saved, SAVE_PATIENCE)
 
     def _undo(self, requestId: bytes) -> None:
+        self._openRequests.add(requestId)
         self._undoing.add(requestId).addErrback(self._notSaved).addErrback(self._bug)
         self._wakeUp()
 

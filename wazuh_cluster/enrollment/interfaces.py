@@ -1,10 +1,11 @@
 """
-The port of the enrollment listener, and the value that goes through it.
+The port of the enrollment listener, the value that goes through it, and where
+it is noted what is open.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from attrs import field, frozen
 from twisted.internet.defer import Deferred
@@ -42,4 +43,35 @@ class IEnroller(Interface):
 
         @raise wazuh_cluster.errors.EnrollmentRefused: with what the agent is
             told.
+        """
+
+
+class IOpenRequests(Interface):
+    """
+    Which requests are open: asked of whoever registers agents, and neither
+    answered nor undone. What is noted outlives the process, however it ends;
+    but not the machine. No call waits for anything.
+    """
+
+    def load() -> Sequence[bytes]:
+        """
+        Begin, before anything is noted.
+
+        @return: the ids that the process before this one left, at most; they
+            are noted still. None of them was, or will be, answered.
+        """
+
+    def add(requestId: bytes) -> None:
+        """
+        Note a request, as far as there is room.
+        """
+
+    def discard(requestId: bytes) -> None:
+        """
+        Forget it, if it is noted.
+        """
+
+    def close() -> None:
+        """
+        End; what is noted stays so.
         """

@@ -25,7 +25,7 @@ from wazuh_cluster.agents.interfaces import (
     IRegistrationTimes,
 )
 from wazuh_cluster.agents.model import Agent
-from wazuh_cluster.enrollment import UndoList
+from wazuh_cluster.enrollment import IOpenRequests, UndoList
 from wazuh_cluster.errors import ClusterError
 from wazuh_cluster.interfaces import IRunner, IState
 from wazuh_cluster.journal import AGENT_INFO_SYNC, ENROLLMENT, MAIN, Journal
@@ -87,6 +87,7 @@ class MasterAgents(MultiService):
         random: Callable[[int], bytes],
         hostName: str,
         changed: Callable[[], None],
+        openRequests: IOpenRequests,
         *,
         registrar: IRegistrar | None,
         store: IAgentStore | None,
@@ -147,6 +148,7 @@ class MasterAgents(MultiService):
                 assignments,
                 name,
                 UndoList(state, undoing),
+                openRequests,
                 reactor,
                 random,
                 lambda: self._undo.poke(),
@@ -226,6 +228,8 @@ class MasterAgents(MultiService):
         Begin, and bring to its end what a process before this one did not.
         """
         super().startService()
+        if self.enroller is not None:
+            self.enroller.start()
         if self._registrar is not None:
             # What it cannot read it says itself, and tries again.
             self._registrar.load().addErrback(lambda _: None)

@@ -12,7 +12,14 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from wazuh_cluster.agents import Agent, IAssignments, IRegistrar, Registration
-from wazuh_cluster.enrollment import Attempt, Attempts, Enrolled, IEnroller, UndoList
+from wazuh_cluster.enrollment import (
+    Attempt,
+    Attempts,
+    Enrolled,
+    IEnroller,
+    IOpenRequests,
+    UndoList,
+)
 from wazuh_cluster.errors import ClusterError, EnrollmentRefused, RegistrationRefused
 from wazuh_cluster.journal import ENROLLMENT, Journal
 from wazuh_cluster.repeats import Repeats
@@ -33,6 +40,7 @@ class DirectEnroller:
         assignments: IAssignments | None,
         origin: str,
         undoing: UndoList,
+        openRequests: IOpenRequests,
         clock: IReactorTime,
         random: Callable[[int], bytes],
         wakeUp: Callable[[], None],
@@ -46,8 +54,7 @@ class DirectEnroller:
         self._registrar = registrar
         self._assignments = assignments
         self._origin = origin
-        self._undoing = undoing
-        self._attempts = Attempts(undoing, clock, random, wakeUp)
+        self._attempts = Attempts(undoing, openRequests, clock, random, wakeUp)
         self._log = Journal(ENROLLMENT)
         self._complaints = Repeats(clock, REMIND_AFTER)
 
@@ -70,7 +77,13 @@ class DirectEnroller:
             for each in ids:
                 await self._registrar.undo(each, self._origin)
 
-        return await self._undoing.work(undoAll)
+        return await self._attempts.undo(undoAll)
+
+    def start(self) -> None:
+        """
+        Begin, and bring to its end what a process before this one did not.
+        """
+        self._attempts.start()
 
     async def stop(self) -> None:
         """

@@ -26,7 +26,7 @@ from wazuh_cluster.agents.interfaces import (
     IRegistrar,
 )
 from wazuh_cluster.defaults import stateOf, threadRunners, trustOf
-from wazuh_cluster.enrollment import IEnroller
+from wazuh_cluster.enrollment import IEnroller, IOpenRequests, NoOpenRequests
 from wazuh_cluster.errors import LinkClosed
 from wazuh_cluster.home import homeId
 from wazuh_cluster.integrity import Snapshot
@@ -84,6 +84,7 @@ class MasterService(MultiService):
         state: IState | None = None,
         runner: Callable[[str], IRunner] | None = None,
         locators: Sequence[IResponderLocator] = (),
+        openRequests: IOpenRequests | None = None,
         registrar: IRegistrar | None = None,
         store: IAgentStore | None = None,
         agents: IAgentSource | None = None,
@@ -109,6 +110,8 @@ class MasterService(MultiService):
         @param runner: makes the runner of a name; threads by default.
         @param locators: responders of commands of one's own; they answer
             workers that joined.
+        @param openRequests: where it is noted which agents are enrolling here;
+            by default nowhere.
         @param hostName: the name that no agent may have; by default this
             machine's.
         @param registrar: registers agents; without one, this master does not.
@@ -188,6 +191,7 @@ class MasterService(MultiService):
             random,
             socket.gethostname() if hostName is None else hostName,
             self.fileIntegrity.poke,
+            NoOpenRequests() if openRequests is None else openRequests,
             registrar=registrar,
             store=store,
             source=agents,

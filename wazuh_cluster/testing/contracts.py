@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from zope.interface.verify import verifyObject
 
+from wazuh_cluster.enrollment import IOpenRequests
 from wazuh_cluster.interfaces import IFileSystem, IFolder, IOpenFile, IState
 
 if TYPE_CHECKING:
@@ -475,3 +476,51 @@ class StateContractMixin(_TestCase):
             self.assertRaises(ValueError, state.load, name)
             self.assertRaises(ValueError, state.save, name, b"")
             self.assertRaises(ValueError, state.remove, name)
+
+
+class OpenRequestsContractMixin(_TestCase):
+    """
+    Any L{IOpenRequests} that notes something.
+    """
+
+    def makeOpenRequests(self) -> IOpenRequests:
+        """
+        What notes nothing yet, and has begun.
+        """
+        raise NotImplementedError
+
+    def next(self, openRequests: IOpenRequests) -> IOpenRequests:
+        """
+        As the process has it that follows on one which was killed, or ended.
+        """
+        raise NotImplementedError
+
+    def test_interface(self) -> None:
+        """
+        It provides the interface.
+        """
+        verifyObject(IOpenRequests, self.makeOpenRequests())
+
+    def test_outlivesTheProcess(self) -> None:
+        """
+        What is noted is there for the next one, and the one after that, until
+        it is forgotten.
+        """
+        first = self.makeOpenRequests()
+        ids = [b"%016d" % n for n in range(1, 5)]
+        for each in (*ids, ids[0]):
+            first.add(each)
+        first.discard(ids[1])
+        second = self.next(first)
+        left = second.load()
+        self.assertEqual({ids[0], *ids[2:]}, set(left))
+        self.assertEqual(3, len(left))
+        second.discard(ids[0])
+        second.add(ids[1])
+        second.close()
+        third = self.next(second)
+        self.assertEqual(set(ids[1:]), set(third.load()))
+        for each in ids:
+            third.discard(each)
+        third.close()
+        self.assertEqual((), tuple(self.next(third).load()))

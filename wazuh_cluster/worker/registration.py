@@ -16,9 +16,9 @@ is the link:
      that it has undone, so that a request which is still on its way cannot come to
      life after that.
 
-Only if this process is killed while a request is open, the list lacks its id.
-Then the master itself sees that it cannot answer: see
-L{wazuh_cluster.master.registrations}.
+If this process is killed while a request is open, the next one puts it on the
+list. If there is none, or the machine died, the master itself sees that it cannot
+answer: see L{wazuh_cluster.master.registrations}.
 """
 
 from __future__ import annotations
@@ -35,7 +35,14 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from wazuh_cluster.agents import Agent, Registration
-from wazuh_cluster.enrollment import Attempt, Attempts, Enrolled, IEnroller, UndoList
+from wazuh_cluster.enrollment import (
+    Attempt,
+    Attempts,
+    Enrolled,
+    IEnroller,
+    IOpenRequests,
+    UndoList,
+)
 from wazuh_cluster.errors import (
     ClusterError,
     EnrollmentRefused,
@@ -68,6 +75,7 @@ class LinkEnroller:
     def __init__(
         self,
         undoing: UndoList,
+        openRequests: IOpenRequests,
         clock: IReactorTime,
         random: Callable[[int], bytes],
         limits: Limits,
@@ -78,8 +86,7 @@ class LinkEnroller:
         @param wakeUp: called when there is something to undo.
         @param registered: told of each agent that the master registered.
         """
-        self._undoing = undoing
-        self._attempts = Attempts(undoing, clock, random, wakeUp)
+        self._attempts = Attempts(undoing, openRequests, clock, random, wakeUp)
         self._clock = clock
         self._limits = limits
         self._registered = registered
@@ -122,7 +129,13 @@ class LinkEnroller:
             except AmpError as error:
                 raise MasterUnreachable(_unable(error)) from None
 
-        return await self._undoing.work(send)
+        return await self._attempts.undo(send)
+
+    def start(self) -> None:
+        """
+        Begin, and bring to its end what a process before this one did not.
+        """
+        self._attempts.start()
 
     async def stop(self) -> None:
         """

@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from wazuh_cluster import __version__
 from wazuh_cluster.agents.interfaces import IAgentSource
 from wazuh_cluster.defaults import stateOf, threadRunners, trustOf
-from wazuh_cluster.enrollment import UndoList
+from wazuh_cluster.enrollment import IOpenRequests, NoOpenRequests, UndoList
 from wazuh_cluster.errors import IdentityMismatch, LinkClosed, VersionTooOld
 from wazuh_cluster.home import Home, homeId
 from wazuh_cluster.integrity import itemsDigest, itemsText
@@ -108,6 +108,7 @@ class WorkerService(Service):
         cluster: str = "wazuh",
         state: IState | None = None,
         runner: Callable[[str], IRunner] | None = None,
+        openRequests: IOpenRequests | None = None,
         locators: Sequence[IResponderLocator] = (),
         limits: Limits | None = None,
         wallClock: Callable[[], float] = time.time,
@@ -129,6 +130,8 @@ class WorkerService(Service):
         @param state: where to keep what outlives the process; by default below
             the tree.
         @param runner: makes the runner of a name; threads by default.
+        @param openRequests: where it is noted which agents are enrolling; by
+            default nowhere.
         @param locators: responders of commands of one's own; they answer the
             master.
         @param uptime: the monotonic clock, see L{wazuh_cluster.uptime}.
@@ -171,6 +174,7 @@ class WorkerService(Service):
         self._registrationRunner = makeRunner("registrations")
         self.enroller = LinkEnroller(
             UndoList(self._state, self._registrationRunner),
+            NoOpenRequests() if openRequests is None else openRequests,
             reactor,
             random,
             self._limits,
@@ -216,6 +220,7 @@ class WorkerService(Service):
             version=__version__,
         )
         self._homeId = homeId(self._state, self._random)
+        self.enroller.start()
         self._threads.startService()
         self._link.start()
 
