@@ -396,6 +396,34 @@ class CutTests(RegistrationCase):
         self.master_ = self.startMaster()
         self.assertUndone(agent)
 
+    def test_askedAgainMeanwhile(self) -> None:
+        """
+        The agent's next attempt, made before the link is back, is no duplicate
+        of the one that is to be undone; also when the worker is another process
+        by then.
+        """
+        for restarted in (False, True):
+            self.registrar.holdAfter = True
+            self.dial()
+            self.stopMaster()
+            self.pass_(9.75)
+            self.assertEqual(1, len(self.kept()))
+            if restarted:
+                for service in self.services[::-1]:
+                    self.stop(service)
+                self.worker_ = self.startWorker()
+                self.listen("w1", self.worker_, self.home)
+            agent = self.dial()
+            self.registrar.release()
+            self.assertEqual(["web-1"], self.registrar.names())
+            self.master_ = self.startMaster()
+            self.pass_(8)
+            self.assertIn(b"OSSEC K:", agent.received)
+            ((number, registered),) = self.registrar.agents.items()
+            self.assertIn(registered.key.encode(), agent.received)
+            self.assertEqual([], self.kept())
+            del self.registrar.agents[number]
+
     def watchTheList(self, agent: FakeAgent) -> None:
         """
         Note in which order the list is saved and the agent is told.

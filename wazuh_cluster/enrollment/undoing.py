@@ -49,6 +49,14 @@ class UndoList:
         self._saving = False
         self._waiters: list[Deferred[None]] = []
 
+    def start(self) -> None:
+        """
+        Read what an earlier process left, without waiting for it.
+        """
+        reading = Deferred.fromCoroutine(self._load())
+        reading.addErrback(lambda failure: failure.trap(ClusterError, OSError, CancelledError))
+        reading.addErrback(self._bug)
+
     def __len__(self) -> int:
         return len(self._ids)
 

@@ -86,6 +86,7 @@ class LinkEnroller:
         @param wakeUp: called when there is something to undo.
         @param registered: told of each agent that the master registered.
         """
+        self._undoing = undoing
         self._attempts = Attempts(undoing, openRequests, clock, random, wakeUp)
         self._clock = clock
         self._limits = limits
@@ -100,9 +101,18 @@ class LinkEnroller:
 
     def linkUp(self, peer: Peer) -> None:
         """
-        There is a link.
+        There is a link. What is to be undone goes first: see L{undo}; the rest
+        waits for L{serve}.
         """
         self._peer = peer
+        self._free = 0
+
+    def serve(self) -> None:
+        """
+        Let those ask who wait for the link. The master does what it is asked in
+        the order in which it comes, so an agent's next attempt is no duplicate
+        of the one before, if that was asked to be undone by now.
+        """
         self._free = self._limits.registrations
         self._serve()
 
@@ -136,6 +146,8 @@ class LinkEnroller:
         Begin, and bring to its end what a process before this one did not.
         """
         self._attempts.start()
+        # Known before there is a link.
+        self._undoing.start()
 
     async def stop(self) -> None:
         """

@@ -391,6 +391,8 @@ class WorkerService(Service):
             threads.append(thread)
         for thread in threads:
             thread.setServiceParent(self._threads)
+        # By now the first run of each has begun.
+        self.enroller.serve()
         self._observers.joined(master)
         waiters, self._joinWaiters = self._joinWaiters, []
         for waiter in waiters:
