@@ -222,6 +222,18 @@ class AnswersTests(ControlCase):
         self.assertEqual(1, self.wait(client.deleteGroup("db")))
         self.assertEqual({1: ("default",)}, self.master.assignments.assigned)
 
+    def test_manyQuestions(self) -> None:
+        """
+        A large fleet is hundreds of pages: who asks so much is not taken for
+        one that reads no answers.
+        """
+        self.start()
+        client = self.client()
+        for _ in range(600):
+            self.assertEqual(9, len(self.wait(client.page()).agents))
+        self.clock.pump([1.0] * 10)
+        self.assertEqual({"never_connected": 9}, self.wait(client.counts()))
+
     def test_manyGroups(self) -> None:
         """
         However many groups there are, all come.

@@ -48,6 +48,12 @@ class Shout(Command):
     response = [(b"text", String())]
 
 
+class Ponder(Command):
+    """
+    One that takes long to answer.
+    """
+
+
 class Answers(CommandLocator):
     """
     A locator whose answers the test decides.
@@ -57,6 +63,7 @@ class Answers(CommandLocator):
         super().__init__()
         self.asked: list[Any] = []
         self.answer: Any = None
+        self.pondering: Deferred[dict[str, Any]] = Deferred()
 
     @KeepAlive.responder
     def keepAlive(self, clock: int, tick: int | None) -> Any:
@@ -68,6 +75,10 @@ class Answers(CommandLocator):
     @CheckIntegrity.responder
     def check(self, root: bytes, algorithm: str) -> Any:
         raise NoSuchGeneration("wait for it")
+
+    @Ponder.responder
+    def ponder(self) -> Any:
+        return self.pondering
 
     @Shout.responder
     def shout(self, text: bytes) -> Any:
@@ -453,6 +464,34 @@ class PeerTests(SynchronousTestCase):
         self.assertIn("KeepAlive", str(self.failureResultOf(asked, LinkStalled).value))
         self.assertFalse(pair.worker.live)
         self.answers.answer.callback({"clock": 1})
+
+    def test_silentPeer(self) -> None:
+        """
+        A peer that owes an answer and says nothing at all is asked whether it
+        lives, and given up before the answer's own time.
+        """
+        pair = self.connect()
+        asked = Deferred.fromCoroutine(pair.worker.call(Shout, text=b"a"))
+        pair.network.stall("master")
+        self.clock.pump([1.0] * 7)
+        self.assertTrue(pair.worker.live)
+        self.clock.pump([1.0])
+        self.failureResultOf(asked, LinkStalled)
+        self.assertIn("said nothing for 8 s", str(pair.worker.closeReason()))
+
+    def test_livelyPeer(self) -> None:
+        """
+        One that works on the answer still answers that, and has all the time
+        that an answer may take.
+        """
+        pair = self.connect()
+        asked = self.ask(pair, Ponder)
+        self.clock.pump([1.0] * 19)
+        self.assertTrue(pair.worker.live)
+        self.clock.pump([1.0])
+        self.assertIn("no answer to Ponder", str(self.failureResultOf(asked, LinkStalled).value))
+        pair.settle()
+        self.answers.pondering.callback({})
 
     def test_callWithoutLink(self) -> None:
         """

@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import LoopingCall
 
 from tests.attackers import (
     QUICK,
@@ -99,6 +100,29 @@ class SlownessTests(StrangersCase):
             attacker.say(requestFiles(n, n + 2))
         return attacker
 
+    async def asksAndTakesNothing(self) -> Attacker:
+        """
+        Has a file sent, reads all of it, and never says so; it answers that it
+        lives.
+        """
+        attacker = await self.joined("takesNothing")
+        attacker.lively = True
+        wants = wantsOf(b"etc/lists/large")
+        attacker.say(requestFiles(1, 3) + chunk(wants) + end(wants))
+        return attacker
+
+    async def dripsARecord(self) -> Attacker:
+        """
+        Begins a TLS record of 16 KiB, and never ends it.
+        """
+        attacker = await self.joined("dripsARecord")
+        below = attacker.transport.transport
+        drops = iter(b"\x17\x03\x03\x40\x00" + bytes(16_000))
+        dripping = LoopingCall(lambda: below.write(bytes([next(drops)])))
+        dripping.start(0.1)
+        attacker.lost.addCallback(lambda _: dripping.stop())
+        return attacker
+
     async def bulkBothWays(self) -> Attacker:
         """
         Asks for everything with windows that never end, sends lists of wants
@@ -148,6 +172,8 @@ class SlownessTests(StrangersCase):
             self.asksAndNeverReads,
             self.asksForMuchAndNeverReads,
             self.wantsNothing,
+            self.asksAndTakesNothing,
+            self.dripsARecord,
             self.bulkBothWays,
             self.saysGoodbyeAndStays,
         )
@@ -167,6 +193,8 @@ class SlownessTests(StrangersCase):
             "[Worker dripsABox] [Main] Left: it did not send the rest of a box within 3 s",
             "[Worker asksAndNeverReads] [Main] Left: no answer to KeepAlive within 3 s",
             "[Worker wantsNothing] [Main] Left: it sent nothing of transfer 1 for 3 s",
+            "[Worker takesNothing] [Main] Left: it did not say for 3 s how much of transfer 3 it",
+            "[Worker dripsARecord] [Main] Left: it did not send the rest of a TLS record within 8",
             "[Worker saysGoodbye] [Main] Left: ",
         ):
             self.assertIn(reason, text)

@@ -331,6 +331,83 @@ class TransferTests(TransferCase):
         self.pair.settle()
         self.failureResultOf(receiving, LinkClosed)
 
+    def test_receiverSaysNothing(self) -> None:
+        """
+        A receiver that says nothing when its credit is used up is given up
+        much sooner: one that is only slow would say so.
+        """
+        self.connect()
+        # What is under way in the system's buffers says nothing.
+        self.pair.worker.transport.pauseProducing()
+        sending = self.pair.masterTransfers.send(1, BytesSource(CONTENT), 10_000)
+        self.clock.pump([1.0] * 7)
+        self.assertTrue(self.pair.master.live)
+        self.clock.pump([1.0])
+        self.failureResultOf(sending, LinkStalled)
+        reason = str(self.pair.master.closeReason())
+        self.assertIn("did not say for 8 s how much of transfer 1 it has taken", reason)
+
+    def test_slowReceiver(self) -> None:
+        """
+        One whose disk is slow says each second that it goes on, and is not
+        given up before the limit for standstill; then it is, though it says so.
+        """
+        self.connect(window=100_000)
+        sink = Collected()
+        receiving = self.pair.workerTransfers.receive(1, sink)
+        sending = self.pair.masterTransfers.send(1, BytesSource(CONTENT), 100_000)
+        sink.hold = True
+        for _ in range(5):
+            self.clock.pump([0.5] * 100)
+            self.assertTrue(self.pair.master.live)
+            sink.release()
+        self.assertNoResult(sending)
+        self.clock.pump([0.5] * 130)
+        self.failureResultOf(sending, LinkStalled)
+        self.assertIn("took nothing of transfer 1 for 60 s", str(self.pair.master.closeReason()))
+        self.failureResultOf(receiving, LinkClosed)
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_slowNetwork(self) -> None:
+        """
+        A receiver to which little comes is not silent either.
+        """
+        self.connect(window=1_000_000)
+        source, sink = Scripted(), Collected()
+        sending, receiving = self.transfer(source, sink)
+        for n in range(30):
+            source.reads[n].callback(b"x" * 1000)
+            self.clock.pump([0.5] * 14)
+        source.reads[30].callback(b"")
+        self.pair.settle()
+        self.assertEqual(30_000, self.successResultOf(sending))
+        self.successResultOf(receiving)
+
+    def test_silentSender(self) -> None:
+        """
+        A sender that sends nothing and does not answer whether it lives is
+        given up long before the limit for standstill.
+        """
+        self.connect()
+        receiving = self.pair.workerTransfers.receive(1, Collected())
+        self.pair.network.stall("master")
+        self.clock.pump([1.0] * 7)
+        self.assertTrue(self.pair.worker.live)
+        self.clock.pump([1.0])
+        self.failureResultOf(receiving, LinkClosed, LinkStalled)
+        self.assertWorkerEnds(LinkStalled, "it said nothing for 8 s")
+
+    def test_livelySender(self) -> None:
+        """
+        One whose disk is slow answers, and has all of that limit.
+        """
+        self.connect()
+        receiving = self.pair.workerTransfers.receive(1, Collected())
+        self.clock.pump([1.0] * 59)
+        self.assertTrue(self.pair.worker.live)
+        self.clock.pump([1.0])
+        self.failureResultOf(receiving, LinkStalled)
+
     def test_senderSendsNothing(self) -> None:
         """
         A receiver whose sender sends nothing for the limit ends the link.
@@ -347,9 +424,10 @@ class TransferTests(TransferCase):
         """
         self.connect(transferTimeout=30)
         receiving = self.pair.workerTransfers.receive(1, Collected(), timeout=5)
-        self.pair.masterTransfers.send(1, Scripted(), 10).addErrback(lambda _: None)
+        source = Scripted()
+        self.pair.masterTransfers.send(1, source, 10).addErrback(lambda _: None)
         self.clock.advance(4)
-        self.pair.master.tell(FileChunk, transfer=1, sequence=0, data=b"x")
+        source.reads[0].callback(b"x")
         self.pair.settle()
         self.clock.advance(4.9)
         self.assertTrue(self.pair.worker.live)

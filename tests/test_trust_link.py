@@ -5,6 +5,8 @@ L{wazuh_cluster.trust.gate} and L{wazuh_cluster.trust.sniff}.
 
 from __future__ import annotations
 
+from typing import Any
+
 from attrs import evolve
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from OpenSSL import SSL
@@ -22,6 +24,7 @@ from wazuh_cluster.errors import (
     ClusterError,
     IdentityMismatch,
     LinkClosed,
+    LinkStalled,
     NotAMaster,
     NotAWorker,
     NotTrusted,
@@ -41,7 +44,13 @@ from wazuh_cluster.testing.trust import (
 )
 from wazuh_cluster.trust import Credentials, KeyTrust, peerIdentity
 from wazuh_cluster.trust.explain import OTHER_KEY
-from wazuh_cluster.trust.sniff import HANDSHAKE_LIMIT, LINGER, RECORDS, SniffingFactory
+from wazuh_cluster.trust.sniff import (
+    HANDSHAKE_LIMIT,
+    LINGER,
+    RECORD_TIMEOUT,
+    RECORDS,
+    SniffingFactory,
+)
 from wazuh_cluster.trust.tls import ConnectionCreator, makeContext, wrapFactory
 
 
@@ -540,3 +549,49 @@ class AbortTests(LinkCase):
                 sniffer.connectionLost(Failure(ConnectionDone()))
             self.clock.advance(0.1)
             self.assertEqual(not takes, transport.disconnected)
+
+    def test_recordWithoutEnd(self) -> None:
+        """
+        A trusted peer that drips a TLS record, of which nothing is seen above
+        TLS, is cut off; what it sends while this end does not read is its own
+        matter.
+        """
+        for paused in (True, False):
+            self.server, self.client = Recorder(), Recorder()
+            link = self.connect(self.hub, self.siem)
+            self.client.write(b"x" * 10_000)
+            link.flush()
+            transport: Any = self.server.transport
+            sniffer = transport.sniffer
+            sniffer.dataReceived(b"\x17\x03\x03\x40\x00")
+            if paused:
+                transport.pauseProducing()
+                self.clock.advance(2 * RECORD_TIMEOUT)
+                transport.resumeProducing()
+            for _ in range(7):
+                self.clock.advance(RECORD_TIMEOUT / 8)
+                sniffer.dataReceived(b"?")
+            self.assertNotIn("lost", self.server.events)
+            self.clock.advance(RECORD_TIMEOUT / 8)
+            link.flush()
+            self.assertIn("lost", self.server.events)
+            assert self.server.reason is not None
+            self.server.reason.trap(LinkStalled)
+            self.assertIn("the rest of a TLS record", self.server.reason.getErrorMessage())
+            self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_slowRecords(self) -> None:
+        """
+        However slowly they come, records that end in time hurt nobody.
+        """
+        self.server = Recorder()
+        sniffer = SniffingFactory(OneProtocol(self.server), self.clock).buildProtocol(None)
+        assert sniffer is not None
+        sniffer.makeConnection(StringTransport())
+        sniffer.liftLimit()
+        for octet in (b"\x17\x03\x03\0\x03" + b"abc") * 5:
+            self.clock.advance(RECORD_TIMEOUT / 8)
+            sniffer.dataReceived(bytes([octet]))
+        self.assertEqual(40, len(self.server.received))
+        self.assertNotIn("lost", self.server.events)
+        self.assertEqual([], self.clock.getDelayedCalls())

@@ -32,6 +32,7 @@ class LocalPeer(Peer):
     @ivar lastHeard: when it last sent something, by the clock.
     """
 
+    answersKeepAlive = False
     who: Credentials
 
     def __init__(

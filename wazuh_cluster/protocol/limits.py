@@ -32,7 +32,8 @@ class Limits:
     @ivar greetTimeout: from the connection to the end of Hello.
     @ivar stallTimeout: how long a peer may take nothing of what waits for it,
         may take to send the rest of a box or of a list of wanted files, and to
-        show that it reads answers.
+        show that it reads answers; and how long it may be silent while it owes
+        an answer, the rest of a transfer, or word of how far it has taken one.
     @ivar answerTimeout: how long a peer may owe an answer.
     @ivar probeTimeout: how long a node that is asked whether it still lives
         may take to answer.

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import ConnectionClosed, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
@@ -31,6 +31,7 @@ from wazuh_cluster.errors import (
     ProtocolViolation,
 )
 from wazuh_cluster.journal import Journal
+from wazuh_cluster.patience import Patience
 from wazuh_cluster.protocol.boxes import BoxParser, chunkBox
 from wazuh_cluster.protocol.commands import COMMANDS, ClusterCommand, Hello, KeepAlive
 from wazuh_cluster.protocol.flow import Flow
@@ -51,7 +52,11 @@ class Peer(Protocol, amp.BoxDispatcher):
     @ivar remoteRole: the role of the other end, which decides what it may
         send.
     @ivar flow: whether the transport takes more.
+    @ivar answersKeepAlive: whether the other end is a node, which answers a
+        KeepAlive.
     """
+
+    answersKeepAlive = True
 
     # Protocol's is an ITransport, which cannot be aborted or paused.
     transport: Any
@@ -95,6 +100,8 @@ class Peer(Protocol, amp.BoxDispatcher):
         self._turn = Turn(clock, limits.boxesPerTurn, self._readAgain)
         self._unfinished = Unfinished(clock, limits.stallTimeout, self._tooSlow)
         self._unread = Unread(clock, limits.unreadAnswers, self._askToShow)
+        self._owed = 0
+        self._silence = Patience(clock, limits.stallTimeout, self._silent, self._askIfAlive)
         self.flow.subscribe(self._drained)
 
     # What the owner of the link calls.
@@ -112,7 +119,8 @@ class Peer(Protocol, amp.BoxDispatcher):
         """
         Ask the peer, and wait for its answer.
 
-        @param timeout: seconds; the limit C{answerTimeout} by default.
+        @param timeout: seconds; the limit C{answerTimeout} by default, and
+            then the peer may not be silent meanwhile, see L{owes}.
         @raise LinkClosed: if there is no link, or none any more.
         @raise LinkStalled: if the answer did not come in time; the link is
             aborted then.
@@ -122,9 +130,13 @@ class Peer(Protocol, amp.BoxDispatcher):
         limit = self.limits.answerTimeout if timeout is None else timeout
         late = LinkStalled(f"no answer to {command.commandName.decode('ascii')} within {limit:g} s")
         timer = self.clock.callLater(limit, self.abort, late)
+        if timeout is None:
+            self.owes()
         try:
             return await self.ask(command, **arguments)
         finally:
+            if timeout is None:
+                self.paid()
             if timer.active():
                 timer.cancel()
 
@@ -145,6 +157,25 @@ class Peer(Protocol, amp.BoxDispatcher):
         except ProtocolViolation as violation:
             self.abort(violation)
             raise
+
+    def owes(self) -> None:
+        """
+        The peer owes an answer, or the rest of a transfer. As long as it does
+        it may not be silent: it is asked for a KeepAlive if it says nothing
+        for half of C{stallTimeout}, and given up after all of that.
+        """
+        self._owed += 1
+        # Before Hello was answered there is a time for all of that.
+        if self._admitted and self.live and self.answersKeepAlive:
+            self._silence.begin()
+
+    def paid(self) -> None:
+        """
+        It does not any more; called once for each L{owes}.
+        """
+        self._owed -= 1
+        if not self._owed:
+            self._silence.end()
 
     def tell(self, command: type[ClusterCommand], **arguments: Any) -> None:
         """
@@ -246,6 +277,7 @@ class Peer(Protocol, amp.BoxDispatcher):
         """
         if self._closing is not None:
             return
+        self._silence.heard()
         try:
             self._parser.feed(data)
         except ProtocolViolation as violation:
@@ -263,6 +295,7 @@ class Peer(Protocol, amp.BoxDispatcher):
         self.flow.close()
         self._turn.close()
         self._unfinished.close()
+        self._silence.end()
         # Trust knows better than a timer why a stranger never became a peer.
         explained = isinstance(reason.value, ClusterError)
         if self._closing is not None and (self._admitted or not explained):
@@ -425,14 +458,39 @@ class Peer(Protocol, amp.BoxDispatcher):
         self.abort(LinkStalled(f"it did not send the rest of a box within {timeout:g} s"))
 
     def _askToShow(self) -> Deferred[object]:
+        if not self.answersKeepAlive:
+            return succeed(None)
         clock = int(self._wallClock() * 1e6)
         asked = self.call(KeepAlive, self.limits.stallTimeout, clock=clock)
         return Deferred.fromCoroutine(asked)
+
+    def _askIfAlive(self) -> None:
+        if self.live:
+            clock = int(self._wallClock() * 1e6)
+            asked: Deferred[object] = self.callRemote(KeepAlive, clock=clock)
+            asked.addErrback(_alive)
+
+    def _silent(self) -> None:
+        if self.flow.paused or self._parser.paused:
+            # What it was asked may not have left this end, or what it said not
+            # have been read; both have times of their own.
+            self._silence.begin()
+            return
+        timeout = self.limits.stallTimeout
+        self.abort(LinkStalled(f"it said nothing for {timeout:g} s, though it owes an answer"))
 
     def _stopGreeting(self) -> None:
         if self._greeting is not None and self._greeting.active():
             self._greeting.cancel()
         self._greeting = None
+
+
+def _alive(failure: Failure) -> None:
+    """
+    An answer of any kind shows that it lives; and whoever ends a link says why.
+    """
+    failure.trap(ClusterError, amp.AmpError, ConnectionClosed, ConnectionDone, ConnectionLost)
+    failure.cleanFailure()
 
 
 def _shown(name: bytes) -> str:

@@ -24,6 +24,11 @@ from wazuh_cluster.protocol.commands import AbortTransfer, TransferCredit
 from wazuh_cluster.protocol.interfaces import ISink
 from wazuh_cluster.protocol.peer import Peer
 
+#: At the latest after so many seconds a sender hears how far a transfer is taken
+#: in, again if that is as far as before: so it can tell a disk that is slow from
+#: a peer that does not want to go on.
+CREDIT_INTERVAL = 1.0
+
 #: Pieces that are smaller, in bytes, are kept together.
 _SMALL = 1024
 
@@ -89,6 +94,7 @@ class Receiver:
         self._highest = 0
         self._late = 0
         self._peer: Peer | None = None
+        self._word: IDelayedCall | None = None
 
     def attach(self, peer: Peer) -> None:
         """
@@ -121,6 +127,10 @@ class Receiver:
         timeout = self._timeout if timeout is None else timeout
         timer = self._clock.callLater(timeout, self._stalled, number)
         receiving = self._open[number] = Receiving(number, sink, most, digested, timeout, timer)
+        if self._word is None:
+            self._word = self._clock.callLater(CREDIT_INTERVAL, self._giveWord)
+        if self._peer is not None:
+            self._peer.owes()
         return receiving.done
 
     def chunk(self, number: int, sequence: int, data: bytes) -> None:
@@ -223,10 +233,20 @@ class Receiver:
         # Coarse, so that it costs nothing; fine enough that a sender never
         # waits while there is room.
         if not receiving.ended and receiving.taken - receiving.credited >= self._window // 4:
-            receiving.credited = receiving.taken
-            if self._peer is not None:
-                self._peer.tell(TransferCredit, transfer=receiving.number, taken=receiving.taken)
+            self._credit(receiving)
         self._drain(receiving)
+
+    def _credit(self, receiving: Receiving) -> None:
+        receiving.credited = receiving.taken
+        if self._peer is not None:
+            self._peer.tell(TransferCredit, transfer=receiving.number, taken=receiving.taken)
+
+    def _giveWord(self) -> None:
+        for receiving in self._open.values():
+            # Before the first chunk the sender may not know of the transfer yet.
+            if receiving.received and not receiving.ended:
+                self._credit(receiving)
+        self._word = self._clock.callLater(CREDIT_INTERVAL, self._giveWord)
 
     def _finished(self, result: object, receiving: Receiving) -> None:
         if self._close(receiving):
@@ -252,6 +272,11 @@ class Receiver:
             return False
         if receiving.timer.active():
             receiving.timer.cancel()
+        if self._peer is not None:
+            self._peer.paid()
+        if not self._open and self._word is not None:
+            self._word.cancel()
+            self._word = None
         if not receiving.ended:
             self._late += self._window
         receiving.queue = []

@@ -10,6 +10,7 @@ so that what a transfer costs is a block, whatever its size.
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from hashlib import sha256
 
 from twisted.internet.defer import Deferred
@@ -22,6 +23,7 @@ from wazuh_cluster.errors import (
     ProtocolViolation,
     TransferAborted,
 )
+from wazuh_cluster.patience import Patience
 from wazuh_cluster.protocol.commands import CHUNK_SIZE, AbortTransfer, EndTransfer
 from wazuh_cluster.protocol.interfaces import ISource
 from wazuh_cluster.protocol.peer import Peer
@@ -40,9 +42,16 @@ class Sending:
     """
 
     def __init__(
-        self, number: int, source: ISource, window: int, digested: bool, timer: IDelayedCall
+        self,
+        number: int,
+        source: ISource,
+        window: int,
+        digested: bool,
+        timer: IDelayedCall,
+        patience: Patience,
     ) -> None:
         self.number = number
+        self.patience = patience
         self.source = source
         self.window = window
         self.done: Deferred[int] = Deferred()
@@ -69,12 +78,14 @@ class Sender:
     All sending ends of one connection.
     """
 
-    def __init__(self, clock: IReactorTime, timeout: float) -> None:
+    def __init__(self, clock: IReactorTime, timeout: float, silence: float) -> None:
         """
-        @param timeout: how long a transfer may wait for credit, in seconds.
+        @param timeout: how long a receiver may take in nothing, in seconds.
+        @param silence: how long it may say nothing while its credit is used up.
         """
         self._clock = clock
         self._timeout = timeout
+        self._silence = silence
         self._open: dict[int, Sending] = {}
         self._highest = 0
         self._ready: deque[Sending] = deque()
@@ -102,7 +113,9 @@ class Sender:
             raise ProtocolViolation(f"transfer {number} was opened before")
         self._highest = number
         timer = self._clock.callLater(self._timeout, self._stalled, number)
-        sending = self._open[number] = Sending(number, source, window, digested, timer)
+        patience = Patience(self._clock, self._silence, partial(self._silent, number))
+        sending = Sending(number, source, window, digested, timer, patience)
+        self._open[number] = sending
         self._read(sending)
         return sending.done
 
@@ -116,8 +129,10 @@ class Sender:
             return
         if not sending.taken <= taken <= sending.sent:
             raise ProtocolViolation(f"credit for what transfer {number} did not send")
-        sending.taken = taken
-        sending.timer.reset(self._timeout)
+        sending.patience.heard()
+        if taken > sending.taken:
+            sending.taken = taken
+            sending.timer.reset(self._timeout)
         self._offer(sending)
         self._pump()
 
@@ -169,6 +184,10 @@ class Sender:
             self._end(sending, failure)
 
     def _offer(self, sending: Sending) -> None:
+        if len(sending.block) > 0 and sending.credit <= 0:
+            sending.patience.begin()
+        else:
+            sending.patience.end()
         ready = sending.exhausted or (len(sending.block) > 0 and sending.credit > 0)
         if ready and not sending.queued:
             sending.queued = True
@@ -213,7 +232,27 @@ class Sender:
             # It is our own disk that is slow; the peer cannot help it.
             sending.timer = self._clock.callLater(self._timeout, self._stalled, number)
             return
-        reason = LinkStalled(f"it took nothing of transfer {number} for {self._timeout:g} s")
+        self._giveUp(
+            sending, LinkStalled(f"it took nothing of transfer {number} for {self._timeout:g} s")
+        )
+
+    def _silent(self, number: int) -> None:
+        """
+        The receiver's credit is used up, and it does not say that it is slow.
+        """
+        sending = self._open[number]
+        if self._peer is not None and self._peer.flow.paused:
+            # It may not have all of it yet; the flow has a time of its own.
+            sending.patience.begin()
+            return
+        self._giveUp(
+            sending,
+            LinkStalled(
+                f"it did not say for {self._silence:g} s how much of transfer {number} it has taken"
+            ),
+        )
+
+    def _giveUp(self, sending: Sending, reason: LinkStalled) -> None:
         if self._peer is not None:
             self._peer.abort(reason)
         self._end(sending, Failure(reason))
@@ -224,6 +263,7 @@ class Sender:
 
     def _end(self, sending: Sending, failure: Failure | None) -> None:
         del self._open[sending.number]
+        sending.patience.end()
         if sending.timer.active():
             sending.timer.cancel()
         sending.block = memoryview(b"")

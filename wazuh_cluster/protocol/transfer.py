@@ -37,7 +37,7 @@ class Transfers(amp.CommandLocator):
         super().__init__()
         self._limits = limits
         self._next = 1 if role == WORKER else 2
-        self._sender = Sender(clock, limits.transferTimeout)
+        self._sender = Sender(clock, limits.transferTimeout, limits.stallTimeout)
         self._receiver = Receiver(clock, limits.window, limits.transferTimeout)
 
     def attach(self, peer: Peer) -> None:

@@ -24,7 +24,6 @@ from wazuh_cluster.errors import (
     NotAMaster,
     NotAWorker,
     NotTrusted,
-    ProtocolViolation,
 )
 from wazuh_cluster.model import MASTER, WORKER, Identity
 from wazuh_cluster.trust.explain import (
@@ -239,8 +238,8 @@ class Gate(Protocol):
         """
         if self._rejection is not None:
             return Failure(self._rejection)
-        if self.transport.sniffer.crumbled:
-            return Failure(ProtocolViolation("its words come in too many pieces"))
+        if self.transport.sniffer.violation is not None:
+            return Failure(self.transport.sniffer.violation)
         if self._state is _State.SHAKING or reason.check(SSL.Error):
             explained = explainFailure(
                 self._original(reason),

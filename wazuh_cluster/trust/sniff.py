@@ -17,10 +17,14 @@ from twisted.internet.interfaces import (
     IDelayedCall,
     IProtocol,
     IProtocolFactory,
+    IPushProducer,
     IReactorTime,
 )
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.protocols.tls import TLSMemoryBIOProtocol
+
+from wazuh_cluster.errors import ClusterError, LinkStalled, ProtocolViolation
+from wazuh_cluster.patience import Patience
 
 #: How many of the first received bytes are kept.
 HEAD = 32
@@ -37,6 +41,10 @@ RECORDS = 1024
 #: For how many seconds a connection that TLS has ended may wait for its peer to
 #: take what was written before.
 LINGER = 3.0
+
+#: For how many seconds a trusted peer may send nothing more of a TLS record that
+#: it has begun, or little: what is above TLS does not see it before it is whole.
+RECORD_TIMEOUT = 8.0
 
 #: Of a record: type, version, length.
 _HEADER = 5
@@ -61,12 +69,13 @@ class Sniffer(ProtocolWrapper):
     """
     Sits between the transport and TLS, counts, and ends a connection whose peer
     sends more than L{HANDSHAKE_LIMIT} before it is trusted, or then more than
-    L{RECORDS} at once, or takes longer than L{LINGER} to let it end.
+    L{RECORDS} at once, or takes longer than L{RECORD_TIMEOUT} for one, or than
+    L{LINGER} to let it end.
 
-    @ivar crumbled: whether the connection was ended for its many records.
+    @ivar violation: what it did if that is why the connection was ended.
     """
 
-    crumbled = False
+    violation: ClusterError | None = None
     factory: SniffingFactory
     _head = b""
     _received = 0
@@ -77,6 +86,11 @@ class Sniffer(ProtocolWrapper):
     _next = b""
     _ahead = 0
     _lingering: IDelayedCall | None = None
+    _paused = False
+
+    def __init__(self, factory: SniffingFactory, wrappedProtocol: IProtocol) -> None:
+        super().__init__(factory, wrappedProtocol)
+        self._record = Patience(factory.clock, RECORD_TIMEOUT, self._unfinished)
 
     @property
     def sniffed(self) -> Sniffed:
@@ -91,6 +105,7 @@ class Sniffer(ProtocolWrapper):
         reads it.
         """
         self._trusted = True
+        self._watch()
 
     def write(self, data: bytes) -> None:
         """
@@ -112,14 +127,33 @@ class Sniffer(ProtocolWrapper):
         if len(self._head) < HEAD:
             self._head += data[: HEAD - len(self._head)]
         self._received += len(data)
-        if self._countRecords(data) > RECORDS and self._trusted:
-            self.crumbled = True
-            self._abort()
+        records = self._countRecords(data)
+        if records > RECORDS and self._trusted:
+            self._abort(ProtocolViolation("its words come in too many pieces"))
             return
+        if records:
+            self._record.heard()
+        self._watch()
         super().dataReceived(data)
         # Only now, because the same bytes may have completed the handshake.
         if not self._trusted and self._received > HANDSHAKE_LIMIT and self.connected:
             self._abort()
+
+    def pauseProducing(self) -> None:
+        """
+        This end does not read: that nothing comes is not the peer's doing.
+        """
+        self._paused = True
+        self._watch()
+        cast(IPushProducer, self.transport).pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """
+        This end reads again.
+        """
+        self._paused = False
+        self._watch()
+        cast(IPushProducer, self.transport).resumeProducing()
 
     def loseConnection(self) -> None:
         """
@@ -135,11 +169,28 @@ class Sniffer(ProtocolWrapper):
         Pass on.
         """
         self.connected = 0
+        self._record.end()
         if self._lingering is not None and self._lingering.active():
             self._lingering.cancel()
         super().connectionLost(reason)
 
-    def _abort(self) -> None:
+    def _watch(self) -> None:
+        """
+        Bound the time of a record that has begun.
+        """
+        begun = self._ahead > 0 or bool(self._next)
+        if begun and self._trusted and self.connected and not self._paused:
+            self._record.begin()
+        else:
+            self._record.end()
+
+    def _unfinished(self) -> None:
+        self._abort(
+            LinkStalled(f"it did not send the rest of a TLS record within {RECORD_TIMEOUT:g} s")
+        )
+
+    def _abort(self, violation: ClusterError | None = None) -> None:
+        self.violation = violation
         cast(TLSMemoryBIOProtocol, self.wrappedProtocol).abortConnection()
 
     def _countRecords(self, data: bytes) -> int:
