@@ -288,6 +288,32 @@ class PeriodicTests(SynchronousTestCase):
         self.clock.advance(5)
         self.assertEqual([13], self.begins[6:])
 
+    def test_otherPace(self) -> None:
+        """
+        Who asks may name another pace for that run; it takes the place of one
+        that waits for its time, and follows one that is under way at once.
+        """
+        self.make(self.quick, interval=5, pace=1).startService()
+        self.periodic.poke()
+        self.assertEqual([0], self.begins)
+        self.clock.advance(0.25)
+        self.periodic.poke(0)
+        self.assertEqual([0, 0.25], self.begins)
+        self.clock.advance(1)
+        self.assertEqual([0, 0.25], self.begins)
+
+    def test_otherPaceOfLongRuns(self) -> None:
+        """
+        The same while a run is under way.
+        """
+        self.make(pace=2).startService()
+        self.clock.advance(1)
+        self.periodic.poke()
+        self.periodic.poke(0)
+        self.periodic.poke()
+        self.runs[0].callback(None)
+        self.assertEqual([0, 1], self.begins)
+
     def test_paceOfLongRuns(self) -> None:
         """
         What is asked for during a run begins at its end, if that is late enough.

@@ -8,8 +8,12 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.interfaces import IReactorFDSet
+
+from wazuh_cluster.integrity import DirectoryTree
 from wazuh_cluster.integrity.filesystem import RealFileSystem
-from wazuh_cluster.interfaces import IClusterTrust, IRunner, IState, ITree
+from wazuh_cluster.integrity.watch import InotifyWatcher
+from wazuh_cluster.interfaces import IClusterTrust, IRunner, IState, ITree, IWatcher
 from wazuh_cluster.model import Identity
 from wazuh_cluster.state import DirectoryState
 from wazuh_cluster.threads import ThreadRunner
@@ -43,3 +47,13 @@ def trustOf(trust: ClusterKey | IClusterTrust, identity: Identity) -> IClusterTr
     The trust that a cluster key gives a node, or the trust that it has.
     """
     return KeyTrust(trust, identity) if isinstance(trust, ClusterKey) else trust
+
+
+def watcherOf(tree: ITree, reactor: Any) -> IWatcher | None:
+    """
+    What tells of changes in a tree: the kernel, if the tree is on a disk and
+    the reactor can wait for it.
+    """
+    if isinstance(tree, DirectoryTree) and tree.onDisk and IReactorFDSet.providedBy(reactor):
+        return InotifyWatcher(reactor, tree.path, tree.items)
+    return None

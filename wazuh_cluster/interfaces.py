@@ -11,7 +11,16 @@ C{finally} blocks release what is held. A test's runner drives it at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Collection,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from typing import TYPE_CHECKING, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -407,6 +416,46 @@ class ITree(Interface):
     def close() -> None:
         """
         Give back what is held open between calls. It can be used again.
+        """
+
+
+class IWatcher(Interface):
+    """
+    Tells soon when something changes in a tree's items. It only wakes scans
+    up: it may miss changes, and tell of ones that were none.
+    """
+
+    watching = Attribute(
+        "Whether it does now: where it cannot, only scans find changes. @type: L{bool}"
+    )
+
+    def start(runner: IRunner, changed: Callable[[Collection[bytes] | None], None]) -> None:
+        """
+        Begin; nothing is watched before L{follow}.
+
+        @param runner: where its blocking work runs.
+        @param changed: is called in the reactor's thread with paths, relative
+            to the home, of files and folders that may have changed, each with
+            all that is below it; with C{None} when anything may have.
+        """
+
+    def follow(folders: Collection[bytes]) -> Awaitable[None]:
+        """
+        Watch the items, and these folders below them; C{changed} is called with
+        those that were not watched before. It does not fail.
+
+        @param folders: those that a scan found, relative to the home. They are
+            not changed afterwards.
+        """
+
+    def look() -> None:
+        """
+        Call C{changed} for all that has happened until now.
+        """
+
+    def stop() -> None:
+        """
+        Watch nothing more.
         """
 
 

@@ -74,9 +74,10 @@ class Periodic(Service):
         self._pace = pace
         self._asked: float | None = None
         self._pacedCall: IDelayedCall | None = None
-        # Whether a run is to follow the one under way, who waits for its end,
-        # who for the end of the one under way, and which stops wait for that.
-        self._wanted = False
+        # The pace of the run that is to follow the one under way, if one is; who
+        # waits for its end, who for the end of the one under way, and which
+        # stops wait for that.
+        self._wanted: float | None = None
         self._waitingNext: list[Deferred[RunRecord]] = []
         self._waiting: list[Deferred[RunRecord]] = []
         self._stops: list[Deferred[None]] = []
@@ -134,7 +135,7 @@ class Periodic(Service):
         self._endLoop()
         self._cancelHungCall()
         self._cancelPacedCall()
-        self._wanted = False
+        self._wanted = None
         unserved = self._waiting + self._waitingNext
         self._waiting, self._waitingNext = [], []
         for waiter in unserved:
@@ -166,28 +167,29 @@ class Periodic(Service):
         self.poke()
         return done
 
-    def poke(self) -> None:
+    def poke(self, pace: float | None = None) -> None:
         """
         Ask for a run as L{runNow} does, without waiting for it; nothing happens
         if the service is not started.
+
+        @param pace: for this run, in place of the service's.
         """
         if not self.running:
             return
+        pace = self._pace if pace is None else pace
         if self.record.running:
-            self._wanted = True
+            self._wanted = pace if self._wanted is None else min(pace, self._wanted)
         else:
-            self._beginInPace()
+            self._beginInPace(pace)
 
-    def _beginInPace(self) -> None:
-        if self._pacedCall is not None:
-            return
+    def _beginInPace(self, pace: float) -> None:
         asked = self._asked
-        since = self._pace if asked is None else self._clock.seconds() - asked
+        since = pace if asked is None else self._clock.seconds() - asked
         # A clock that was set back must not make this wait.
-        if 0 <= since < self._pace:
-            self._pacedCall = self._clock.callLater(self._pace - since, self._beginAsked)
-        else:
+        if not 0 <= since < pace:
             self._beginAsked()
+        elif self._pacedCall is None:
+            self._pacedCall = self._clock.callLater(pace - since, self._beginAsked)
 
     def _beginAsked(self) -> None:
         self._asked = self._clock.seconds()
@@ -216,7 +218,7 @@ class Periodic(Service):
 
     def _begin(self) -> None:
         self._cancelPacedCall()
-        self._wanted = False
+        self._wanted = None
         self._waiting, self._waitingNext = self._waitingNext, []
         self.record.started = self._clock.seconds()
         self.record.ended = None
@@ -274,8 +276,8 @@ class Periodic(Service):
             stop.callback(None)
         for waiter in waiting:
             waiter.callback(record)
-        if self._wanted and not self.record.running:
-            self._beginInPace()
+        if self._wanted is not None and not self.record.running:
+            self._beginInPace(self._wanted)
 
     def _watchForHang(self) -> None:
         # A run left over from before a stop may have been reported already; it

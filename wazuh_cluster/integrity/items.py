@@ -168,15 +168,15 @@ class Items:
         plain = path[:-1] if path.endswith(b"/") else path
         fault = pathFault(plain)
         if fault is None:
-            item = self._around(plain)
+            item = self.around(plain)
             if item is not None:
                 return item
             fault = NO_ITEM
         raise HostilePath(path, fault)
 
-    def _around(self, path: bytes) -> Item | None:
+    def around(self, path: bytes) -> Item | None:
         """
-        The item within which a sound path lies.
+        The item within which a sound path lies, or whose path it is.
         """
         for item in self.items:
             place = item.path
@@ -195,7 +195,7 @@ class Items:
         fault = pathFault(path)
         if fault is not None:
             return fault
-        item = self._around(path)
+        item = self.around(path)
         if item is None:
             return NO_ITEM
         if item.isFile != (len(path) == len(item.path)):

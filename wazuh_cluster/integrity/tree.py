@@ -93,6 +93,13 @@ class DirectoryTree:
         # Files whose mode or owner this process was not allowed to mend.
         self._unmendable: set[bytes] = set()
 
+    @property
+    def onDisk(self) -> bool:
+        """
+        Whether these are files of this machine's system.
+        """
+        return isinstance(self._fileSystem, RealFileSystem)
+
     def scan(
         self,
         previous: Snapshot | None = None,

@@ -25,12 +25,12 @@ from wazuh_cluster.agents.interfaces import (
     IFleet,
     IRegistrar,
 )
-from wazuh_cluster.defaults import stateOf, threadRunners, trustOf
+from wazuh_cluster.defaults import stateOf, threadRunners, trustOf, watcherOf
 from wazuh_cluster.enrollment import IEnroller, IOpenRequests, NoOpenRequests
 from wazuh_cluster.errors import LinkClosed
 from wazuh_cluster.home import homeId
 from wazuh_cluster.integrity import Snapshot
-from wazuh_cluster.interfaces import IClusterTrust, IRunner, IState, ITree
+from wazuh_cluster.interfaces import IClusterTrust, IRunner, IState, ITree, IWatcher
 from wazuh_cluster.journal import KEEP_ALIVE, LOCAL_INTEGRITY, MAIN, Journal
 from wazuh_cluster.master.agents import MasterAgents
 from wazuh_cluster.master.doorstep import DoorstepFactory
@@ -40,6 +40,7 @@ from wazuh_cluster.master.listener import SessionFactory
 from wazuh_cluster.master.locator import MasterLocator
 from wazuh_cluster.master.node import MasterNode
 from wazuh_cluster.master.session import Session
+from wazuh_cluster.master.wakeups import Wakeups
 from wazuh_cluster.model import MASTER, Identity, NodeName, NodeStatus
 from wazuh_cluster.periodic import Periodic
 from wazuh_cluster.protocol import Limits
@@ -83,6 +84,7 @@ class MasterService(MultiService):
         cluster: str = "wazuh",
         state: IState | None = None,
         runner: Callable[[str], IRunner] | None = None,
+        watcher: IWatcher | None = None,
         locators: Sequence[IResponderLocator] = (),
         openRequests: IOpenRequests | None = None,
         registrar: IRegistrar | None = None,
@@ -108,6 +110,8 @@ class MasterService(MultiService):
         @param state: where to keep the home's id and the generation's number;
             by default below the tree.
         @param runner: makes the runner of a name; threads by default.
+        @param watcher: tells of changes in the tree; by default the kernel, if
+            the tree is on a disk and the reactor can wait for it.
         @param locators: responders of commands of one's own; they answer
             workers that joined.
         @param openRequests: where it is noted which agents are enrolling here;
@@ -172,6 +176,13 @@ class MasterService(MultiService):
             hungAfter=HUNG_AFTER,
             pace=PACE,
         )
+        self._wakeups = Wakeups(
+            watcherOf(tree, reactor) if watcher is None else watcher,
+            tree.items,
+            reactor,
+            lambda: self.fileIntegrity.interval,
+            self.fileIntegrity.poke,
+        )
         self.checkKeepAlives = Periodic(
             "Check keep-alives",
             checkInterval,
@@ -190,7 +201,7 @@ class MasterService(MultiService):
             uptime,
             random,
             socket.gethostname() if hostName is None else hostName,
-            self.fileIntegrity.poke,
+            self._wakeups.written,
             NoOpenRequests() if openRequests is None else openRequests,
             registrar=registrar,
             store=store,
@@ -283,6 +294,7 @@ class MasterService(MultiService):
         self._node = self._makeNode()
         if self._listening is None:
             self._listen()
+        self._wakeups.start(self._scanRunner)
         super().startService()
         identity = self._trust.identity
         self._log.info(
@@ -299,6 +311,7 @@ class MasterService(MultiService):
             await maybeDeferred(port.stopListening)
         elif listening is not None:
             listening.cancel()
+        self._wakeups.stop()
         await maybeDeferred(super().stopService)
         if self._doorsteps is not None:
             self._doorsteps.closeAll()
@@ -391,5 +404,13 @@ class MasterService(MultiService):
         return [files, *self.agents.locators(session), *self._locators]
 
     async def _recalculate(self) -> str:
-        self._snapshot = await self._scanRunner.run(self._tree.scan(self._snapshot))
-        return await self.integrity.recalculate(self._snapshot)
+        self._wakeups.take()
+        try:
+            snapshot = await self._scanRunner.run(self._tree.scan(self._snapshot))
+            result = await self.integrity.recalculate(snapshot)
+        except BaseException:
+            self._wakeups.failed()
+            raise
+        self._snapshot = snapshot
+        await self._wakeups.saw(snapshot)
+        return result
