@@ -9,7 +9,13 @@ from typing import Any
 
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
-from twisted.internet.interfaces import IAddress, IListeningPort, IReactorTCP, IReactorTime
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IListeningPort,
+    IReactorTCP,
+    IReactorTime,
+)
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
@@ -28,7 +34,7 @@ class _End(Protocol):
         self._proxy = proxy
         self._waiting: deque[tuple[float, bytes]] = deque()
         self._size = 0
-        self._sending = False
+        self._call: IDelayedCall | None = None
         self.other: _End | None = None
         self.ended = False
 
@@ -58,17 +64,37 @@ class _End(Protocol):
         """
         Send on what may be sent now, and see to the rest.
         """
-        if self._sending or self._proxy.stalled or not self._waiting:
+        if self._call is not None or self._proxy.stalled or not self._waiting:
             return
         due, data = self._waiting[0]
         wait = max(0.0, due - self._proxy.clock.seconds())
         if self._proxy.rate is not None:
             wait += len(data) / self._proxy.rate
-        self._sending = True
-        self._proxy.clock.callLater(wait, self._sent)
+        self._call = self._proxy.clock.callLater(wait, self._sent)
+        self._proxy.sending.add(self)
+
+    def hurry(self) -> None:
+        """
+        What waits is sent now.
+        """
+        if self._call is not None:
+            self._call.reset(0)
+        else:
+            self.send()
+
+    def drop(self) -> None:
+        """
+        What waits is lost.
+        """
+        self._waiting.clear()
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+        self._proxy.sending.discard(self)
 
     def _sent(self) -> None:
-        self._sending = False
+        self._call = None
+        self._proxy.sending.discard(self)
         if self._proxy.stalled or not self._waiting:
             return
         _, data = self._waiting.popleft()
@@ -97,6 +123,7 @@ class FaultProxy(Factory):
         limit.
     @ivar stalled: whether nothing passes.
     @ivar ends: the open ends of connections.
+    @ivar sending: the ends that have something to send, open or not.
     """
 
     noisy = False
@@ -110,6 +137,7 @@ class FaultProxy(Factory):
         self.rate: float | None = None
         self.stalled = False
         self.ends: dict[_End, None] = {}
+        self.sending: set[_End] = set()
         self._reactor: IReactorTCP = reactor
         self._target = TCP4ClientEndpoint(reactor, "127.0.0.1", port)
         self._port: IListeningPort | None = None
@@ -149,7 +177,7 @@ class FaultProxy(Factory):
         """
         self.delay, self.rate, self.stalled = 0.0, None, False
         for end in list(self.ends):
-            end.send()
+            end.hurry()
 
     def reset(self) -> None:
         """
@@ -157,6 +185,7 @@ class FaultProxy(Factory):
         """
         for end in list(self.ends):
             end.transport.abortConnection()
+            end.drop()
 
     async def stop(self) -> None:
         """
@@ -165,3 +194,5 @@ class FaultProxy(Factory):
         if self._port is not None:
             await maybeDeferred(self._port.stopListening)
         self.reset()
+        for end in list(self.sending):
+            end.drop()
