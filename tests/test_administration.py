@@ -13,11 +13,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.agentcase import Registered, Store
 from tests.test_requests import RequestsCase
 from wazuh_cluster.agents import ACTIVE, Agent, AgentRecord
-from wazuh_cluster.errors import RegistrationRefused, StoreFailed
+from wazuh_cluster.errors import RegistrationRefused, Stopped, StoreFailed
 from wazuh_cluster.master.administration import Administration
 from wazuh_cluster.master.assignments import MasterAssignments
 from wazuh_cluster.testing.assignments import MemoryAssignments
-from wazuh_cluster.testing.runner import ImmediateRunner
+from wazuh_cluster.testing.runner import ClockRunner, ImmediateRunner
 from wazuh_cluster.testing.state import MemoryState
 
 
@@ -197,6 +197,21 @@ class AdministrationTests(SynchronousTestCase):
         failure = self.failureResultOf(self.remove(2), StoreFailed)
         self.assertIn("No space left on device", str(failure.value))
         self.assertEqual(([1, 2, 3, 4, 5],) * 3, self.left())
+
+    def test_stops(self) -> None:
+        """
+        A node that stops says so to whoever waits, at whatever step.
+        """
+        for steps in range(3):
+            clock = Clock()
+            runner = ClockRunner(clock)
+            administration = Administration(
+                self.registrar, None, None, self.state, runner, self.changed
+            )
+            removing = Deferred.fromCoroutine(administration.remove([2], None))
+            clock.pump([0.001] * steps)
+            runner.stop()
+            self.failureResultOf(removing, Stopped)
 
 
 class RemovedTests(RequestsCase):

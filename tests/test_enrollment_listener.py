@@ -10,6 +10,7 @@ from typing import Any
 from attrs import evolve
 from OpenSSL import SSL
 from twisted.internet.error import CannotListenError
+from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.python.filepath import FilePath
@@ -129,6 +130,19 @@ class AnswerTests(ListenerCase):
         self.assertEqual(("default", "b"), request.groups)
         self.assertEqual("Agent 001 web-1 (10.0.0.9) enrolled from 10.0.0.9.", self.log()[-1])
         self.assertNotIn(keyOf(1), "".join(self.log()))
+
+    def test_securedAlready(self) -> None:
+        """
+        Where connections are secured before they come here, there is no TLS of
+        the listener's own, and no certificate.
+        """
+        self.start(beneath=lambda conversation: conversation)
+        agent = FakeAgent(ADD)
+        self.network.client("node", 1515, "10.0.0.9").connect(Factory.forProtocol(lambda: agent))
+        self.clock.advance(0)
+        self.assertEqual(f"OSSEC K:'001 web-1 any {keyOf(1)}'".encode(), agent.received)
+        self.assertTrue(agent.gone)
+        self.assertEqual([], self.home.child("etc").listdir())
 
     def test_inPieces(self) -> None:
         """

@@ -42,13 +42,17 @@ class SeedTests(SynchronousTestCase):
             if result.problem is not None:
                 self.fail(describe(result, shrink(result, run, _ATTEMPTS)))
 
-    def seeds(self, turn: int, tls: bool = False, heals: bool = True) -> Iterable[Setup]:
+    def seeds(
+        self, turn: int, tls: bool = False, heals: bool = True, agents: bool = False
+    ) -> Iterable[Setup]:
         """
         Ten runs.
         """
         first = BASE + 10 * turn
         print(f"seeds {first} to {first + 9}", end=" ", flush=True)
-        return (Setup(seed, tls=tls, heals=heals) for seed in range(first, first + 10))
+        return (
+            Setup(seed, tls=tls, heals=heals, agents=agents) for seed in range(first, first + 10)
+        )
 
     def test_heals0(self) -> None:
         """
@@ -91,6 +95,24 @@ class SeedTests(SynchronousTestCase):
         Faults never end; all nodes stop in time nevertheless.
         """
         self.check(self.seeds(6, heals=False))
+
+    def test_agents0(self) -> None:
+        """
+        The same with agents, who come and go meanwhile.
+        """
+        self.check(self.seeds(7, agents=True))
+
+    def test_agents1(self) -> None:
+        """
+        The same, with other seeds.
+        """
+        self.check(self.seeds(8, agents=True))
+
+    def test_agentsWithoutEnd(self) -> None:
+        """
+        The same, while faults never end.
+        """
+        self.check(self.seeds(9, heals=False, agents=True))
 
     def test_cases(self) -> None:
         """

@@ -88,6 +88,7 @@ class EnrollmentService(Service):
         hostName: str | None = None,
         managerVersion: str = "",
         most: int = MOST,
+        beneath: Callable[[IProtocol], IProtocol] | None = None,
     ) -> None:
         """
         @param enroller: registers agents: C{enroller} of a master or a worker.
@@ -98,6 +99,10 @@ class EnrollmentService(Service):
             machine's.
         @param managerVersion: no agent may be newer; C{""} for no such rule.
         @param most: how many may be connected at the same time.
+        @param beneath: puts beneath a conversation what secures it; by default
+            TLS with the certificate that C{settings} name. Where C{endpoint}
+            gives connections that are secured already, it gives back what it
+            takes; no certificate is looked for then.
         """
         self.setName("enrollment")
         self._reactor = reactor
@@ -119,7 +124,8 @@ class EnrollmentService(Service):
         self.most = most
         self._desk = Desk(enroller, rules, password, reactor)
         self._visitors = Visitors(self._converse, reactor, self._turnedAway, most)
-        self._tls: AgentTLS | None = None
+        self._given = beneath
+        self._beneath = beneath
         self._listening: Deferred[None] | None = None
         self._port: IListeningPort | None = None
         self._portFailure: Failure | None = None
@@ -185,15 +191,7 @@ class EnrollmentService(Service):
         self._runner.stop()
 
     def _open(self) -> None:
-        paths = self._paths
-        if paths.mayBeMade:
-            for path in makeMissing(
-                self._fileSystem, paths.certificate, paths.privateKey, self._hostName
-            ):
-                self._log.info("Made {path} for agents.", path=path)
-        credentials = loadCredentials(paths.certificate, paths.privateKey)
-        context = makeContext(credentials, self._settings.ciphers, paths.agentCA)
-        self._tls = AgentTLS(context, self._reactor)
+        self._beneath = self._tls() if self._given is None else self._given
         self._portFailure = None
         self._listening = self._endpoint.listen(self._visitors).addCallbacks(
             self._opened, self._notOpened
@@ -203,6 +201,17 @@ class EnrollmentService(Service):
     def _raisePortFailure(self) -> None:
         if self._portFailure is not None:
             self._portFailure.raiseException()
+
+    def _tls(self) -> Callable[[IProtocol], IProtocol]:
+        paths = self._paths
+        if paths.mayBeMade:
+            for path in makeMissing(
+                self._fileSystem, paths.certificate, paths.privateKey, self._hostName
+            ):
+                self._log.info("Made {path} for agents.", path=path)
+        credentials = loadCredentials(paths.certificate, paths.privateKey)
+        context = makeContext(credentials, self._settings.ciphers, paths.agentCA)
+        return AgentTLS(context, self._reactor).beneath
 
     def _opened(self, port: IListeningPort) -> None:
         self._port = port
@@ -223,10 +232,10 @@ class EnrollmentService(Service):
             waiter.errback(failure)
 
     def _converse(self, visitor: Visitor) -> IProtocol:
-        assert self._tls is not None, "the listener was not started"
+        assert self._beneath is not None, "the listener was not started"
         settings = self._settings
         verifyHost = settings.verifyHost and settings.agentCA is not None
-        return self._tls.beneath(Conversation(visitor, self._visitors, self._desk, verifyHost))
+        return self._beneath(Conversation(visitor, self._visitors, self._desk, verifyHost))
 
     def _turnedAway(self, visitor: Visitor) -> None:
         assert visitor.why is not None

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from typing import Any
 
-from twisted.internet.defer import DeferredLock
+from twisted.internet.defer import CancelledError, DeferredLock
 
 from wazuh_cluster.agents.interfaces import IRegistrar
 from wazuh_cluster.agents.model import Agent
-from wazuh_cluster.errors import ClusterError, StoreFailed
+from wazuh_cluster.errors import ClusterError, Stopped, StoreFailed
 from wazuh_cluster.interfaces import IRunner, IState
 from wazuh_cluster.master.assignments import MasterAssignments
 
@@ -109,7 +110,7 @@ class Administration:
 
     async def _noted(self) -> frozenset[int]:
         if self._begun is None:
-            content = await self._runner.call(self._state.load, _STATE)
+            content = await self._call(self._state.load, _STATE)
             self._begun = _parse(content or b"[]")
         return self._begun
 
@@ -120,14 +121,20 @@ class Administration:
         try:
             if begun:
                 content = json.dumps(sorted(begun)).encode("ascii")
-                await self._runner.call(self._state.save, _STATE, content)
+                await self._call(self._state.save, _STATE, content)
             else:
-                await self._runner.call(self._state.remove, _STATE)
+                await self._call(self._state.remove, _STATE)
         except OSError as error:
             raise StoreFailed(
                 f"the state {_STATE!r} cannot be kept ({error.strerror}): mend that, then try again"
             ) from None
         self._begun = begun
+
+    async def _call(self, function: Callable[..., Any], *arguments: object) -> Any:
+        try:
+            return await self._runner.call(function, *arguments)
+        except CancelledError:
+            raise Stopped("the node stops") from None
 
 
 def _parse(content: bytes) -> frozenset[int]:

@@ -47,6 +47,7 @@ from wazuh_cluster.protocol import Limits
 from wazuh_cluster.requests.table import Requests
 from wazuh_cluster.steadyclock import SteadyClock
 from wazuh_cluster.trust import ClusterKey
+from wazuh_cluster.uptime import bootId as systemBootId
 from wazuh_cluster.uptime import uptime as systemUptime
 
 #: Seconds between two scans.
@@ -97,6 +98,7 @@ class MasterService(MultiService):
         wallClock: Callable[[], float] = time.time,
         random: Callable[[int], bytes] = os.urandom,
         uptime: Callable[[], float] = systemUptime,
+        bootId: Callable[[], str] = systemBootId,
         hostName: str | None = None,
         wazuhVersion: str = "",
         integrityInterval: float = INTERVAL,
@@ -130,6 +132,7 @@ class MasterService(MultiService):
         @param administrators: the workers at which agents may be removed and
             groups changed.
         @param uptime: the monotonic clock, see L{wazuh_cluster.uptime}.
+        @param bootId: what tells this start of the system from others, likewise.
         @param random: makes the home's id.
         @param wazuhVersion: the manager's version, for tables.
         @param integrityInterval: seconds between two scans.
@@ -148,6 +151,7 @@ class MasterService(MultiService):
         self._limits = limits or Limits()
         self._wallClock = wallClock
         self._uptime = uptime
+        self._bootId = bootId
         self._steady = SteadyClock(wallClock, uptime)
         self._random = random
         self._silence = silence
@@ -362,7 +366,7 @@ class MasterService(MultiService):
     def _makeNode(self) -> MasterNode:
         # Not before the privileges are shed: the files are the daemon's.
         home = homeId(self._state, self._random)
-        self._steady.begin(self._state)
+        self._steady.begin(self._state, self._bootId)
         node = MasterNode(
             self._trust,
             self._reactor,

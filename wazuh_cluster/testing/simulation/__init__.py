@@ -2,6 +2,7 @@
 A whole cluster in one process, on a virtual clock, with faults by seed.
 """
 
+from wazuh_cluster.testing.simulation.agents import Agents
 from wazuh_cluster.testing.simulation.cluster import (
     Broken,
     SimCluster,
@@ -21,6 +22,7 @@ from wazuh_cluster.testing.simulation.world import World
 
 __all__ = [
     "Action",
+    "Agents",
     "Broken",
     "Files",
     "Kind",

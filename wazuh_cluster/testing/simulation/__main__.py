@@ -31,6 +31,7 @@ class Options(usage.Options):
     ]
     optFlags = [
         ["tls", None, "Encrypt the links."],
+        ["agents", None, "Take care of agents too."],
         ["safety", None, "Faults go on to the end, and nothing has to become well."],
         ["trace", None, "Show the trace also if nothing goes wrong."],
         ["shrink", None, "Find out which actions are needed for it to go wrong."],
@@ -48,7 +49,12 @@ class Options(usage.Options):
             except (OSError, ValueError) as error:
                 raise usage.UsageError(f"{self['case']}: {error}") from None
         return Setup(
-            self["seed"], self["workers"], bool(self["tls"]), self["seconds"], not self["safety"]
+            self["seed"],
+            self["workers"],
+            bool(self["tls"]),
+            self["seconds"],
+            not self["safety"],
+            agents=bool(self["agents"]),
         )
 
 

@@ -88,7 +88,7 @@ def makeMaster(process: SimProcess) -> IService:
         process.trust,
         process.ownEndpoint,
         process.tree,
-        **process.keywords,
+        **process.masterKeywords,
     )
     return service
 

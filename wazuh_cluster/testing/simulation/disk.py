@@ -101,6 +101,18 @@ class SimDisk(MemoryFileSystem):
         node = self._node(path)
         return bytes(node.content) if node is not None and node.kind == stat.S_IFREG else None
 
+    def durableContentOf(self, path: bytes) -> bytes | None:
+        """
+        What the regular file at a path has after a power cut that spares only
+        what is durable; C{None} if there is none then.
+        """
+        node: _Node | None = self._root
+        for name in path.strip(b"/").split(b"/"):
+            if node is None or node.kind != stat.S_IFDIR:
+                return None
+            node = node.syncedChildren.get(name)
+        return node.synced if node is not None and node.kind == stat.S_IFREG else None
+
     def _node(self, path: bytes) -> _Node | None:
         node: _Node | None = self._root
         for name in path.strip(b"/").split(b"/"):

@@ -81,6 +81,10 @@ class Files(Part):
         self._coming: dict[str, tuple[frozenset[bytes], frozenset[bytes], list[bool]]] = {}
         # Machine to what its client.keys was, and the second that it showed.
         self._keys: dict[str, tuple[bytes, int] | None] = {}
+        # Other parts; what none of them looks after, and of that what may drift.
+        self._others: tuple[Part, ...] = ()
+        self._paths = PATHS
+        self._drifting = _DRIFTING
 
     def attach(self, cluster: SimCluster) -> None:
         """
@@ -88,14 +92,24 @@ class Files(Part):
         """
         super().attach(cluster)
         self.items = cluster.items
+        self._others = tuple(part for part in cluster.parts if part is not self)
+        self._paths = tuple(path for path in PATHS if not self._isTended(path))
+        self._drifting = tuple(path for path in _DRIFTING if path in self._paths or path == KEYS)
         self.contents = Contents(Random(cluster.random.random()))
         self.prepare(cluster.master)
+
+    def written(self, machine: SimMachine, path: bytes, content: bytes) -> None:
+        """
+        See L{Part.written}.
+        """
+        if self._isTended(path):
+            self.contents.meant(path, content)
 
     def prepare(self, machine: SimMachine) -> None:
         """
         See L{Part.prepare}.
         """
-        for path in PATHS:
+        for path in self._paths:
             if machine.random.random() < 0.8:
                 write(machine, path, self.contents.make(path))
 
@@ -108,6 +122,12 @@ class Files(Part):
         self._own[machine.name] = {path: None for path in own if path in there}
         self._accepted[machine.name] = {item.path for item in self.items}
         self._keys[machine.name] = _keysOf(machine)
+
+    def _isTended(self, path: bytes) -> bool:
+        """
+        Whether another part looks after what is at a path.
+        """
+        return any(part.tends(path) for part in self._others)
 
     # What must never be.
 
@@ -124,6 +144,12 @@ class Files(Part):
             process.broken(f"it changes {path!r}, which is not in its home")
             return
         relative = path[len(HOME) + 1 :]
+        if machine.isMaster and self._isTended(relative):
+            # Whatever comes of that, workers are to have it.
+            content = _contentOf(machine, relative)
+            if content is not None:
+                self.contents.meant(relative, content)
+            return
         if self.items.find(relative) is None:
             if not self._isAround(relative):
                 process.broken(f"it changes {relative!r}, which is in no item")
@@ -361,7 +387,7 @@ class Files(Part):
         """
         Somebody writes a file on the master.
         """
-        path = action.pick(PATHS)
+        path = action.pick(self._paths)
         write(machine, path, self.contents.make(path))
 
     def keys(self, world: World, machine: SimMachine, action: Action) -> None:
@@ -375,7 +401,7 @@ class Files(Part):
         """
         Somebody appends to one, in its place.
         """
-        path = action.pick(PATHS)
+        path = action.pick(self._paths)
         old = _contentOf(machine, path)
         if old is not None:
             machine.disk.put(
@@ -387,7 +413,7 @@ class Files(Part):
         """
         Somebody removes one.
         """
-        remove(machine, action.pick(PATHS))
+        remove(machine, action.pick(self._paths))
 
     def empty(self, world: World, machine: SimMachine, action: Action) -> None:
         """
@@ -395,15 +421,15 @@ class Files(Part):
         """
         item = action.pick(tuple(self.items))
         for path in list(self._pathsOf(machine)):
-            if path.startswith(item.path):
+            if path.startswith(item.path) and not self._isTended(path):
                 remove(machine, path)
 
     def rename(self, world: World, machine: SimMachine, action: Action) -> None:
         """
         Somebody renames one.
         """
-        old = action.pick(PATHS)
-        new = PATHS[int(action.number * 7919) % len(PATHS)]
+        old = action.pick(self._paths)
+        new = self._paths[int(action.number * 7919) % len(self._paths)]
         content = _contentOf(machine, old)
         if content is not None and old != new and KEYS not in (old, new):
             remove(machine, old)
@@ -441,7 +467,7 @@ class Files(Part):
         Somebody gives a file another time, or other permissions, or writes one
         without its size and time being seen to change.
         """
-        path = action.pick(PATHS)
+        path = action.pick(self._paths)
         place = machine.path(path)
         old, status = machine.disk.contentOf(place), machine.disk.statusOf(place)
         if old is None or status is None:
@@ -459,7 +485,7 @@ class Files(Part):
         """
         Somebody writes a file on a worker.
         """
-        path = action.pick(_DRIFTING)
+        path = action.pick(self._drifting)
         write(machine, path, self.contents.meant(path, b"drift %f\n" % action.number))
         self._keys[machine.name] = _keysOf(machine)
 
@@ -467,7 +493,7 @@ class Files(Part):
         """
         Somebody removes a file on a worker.
         """
-        remove(machine, action.pick(_DRIFTING))
+        remove(machine, action.pick(self._drifting))
         self._keys[machine.name] = _keysOf(machine)
 
     def extra(self, world: World, machine: SimMachine, action: Action) -> None:
@@ -520,16 +546,17 @@ class Files(Part):
         """
         See L{Part.stir}: somebody edits a file on the master.
         """
-        path = action.pick(PATHS)
+        path = action.pick(self._paths)
         write(self.cluster.master, path, self.contents.make(path))
 
     def kinds(self) -> dict[str, Kind]:
         """
         See L{Part.kinds}.
         """
-        return {
+        tended = self._isTended(KEYS)
+        kinds = {
             "edit": Kind(8, self.edit, MASTER),
-            "keys": Kind(1, self.keys, (*MASTER, *WORKER)),
+            "keys": Kind(1, self.keys, WORKER if tended else (*MASTER, *WORKER)),
             "append": Kind(3, self.append, MASTER),
             "delete": Kind(2, self.delete, MASTER),
             "empty": Kind(0.4, self.empty, MASTER),
@@ -543,6 +570,9 @@ class Files(Part):
             "assign": Kind(1, self.assign, WORKER),
             "accept": Kind(1, self.acceptNow, WORKER),
         }
+        if self._isTended(ASSIGNMENTS):
+            del kinds["assign"]
+        return kinds
 
 
 def write(machine: SimMachine, path: bytes, content: bytes) -> None:
@@ -553,6 +583,8 @@ def write(machine: SimMachine, path: bytes, content: bytes) -> None:
     remove(machine, path)
     machine.disk.put(machine.path(path), content, 0o660)
     machine.disk.settle()
+    for part in machine.cluster.parts:
+        part.written(machine, path, content)
 
 
 def remove(machine: SimMachine, path: bytes) -> None:

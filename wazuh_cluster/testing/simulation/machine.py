@@ -27,6 +27,11 @@ EPOCH = 1_800_000_000.0
 #: How many seconds a slice takes on disks that are well, of several kinds.
 _PACES = (0.0005, 0.0005, 0.003, 0.02)
 
+#: How much too fast or too slow machines' clocks go at most, and for how many seconds a
+#: machine has been running at the beginning.
+_RATE = 1e-4
+_UP = 10_000.0
+
 #: After how many seconds a node that could not start is started again.
 SUPERVISION = 5.0
 
@@ -90,6 +95,8 @@ class SimMachine:
         self.intervals: dict[str, float] = {}
         self.disk: SimDisk = SimDisk(cast(IReactorTime, self.wall), Random(random.random()))
         self._starts = 0
+        self._boots = 0
+        self._boot(_UP)
         self._hung: list[tuple[SimProcess, Callable[..., Any], tuple[Any, ...]]] | None = None
         self._dead: list[object] = []
         self.format()
@@ -99,6 +106,26 @@ class SimMachine:
         What people here take for the time, in seconds since the epoch.
         """
         return self.wall.seconds()
+
+    def uptime(self) -> float:
+        """
+        For how many seconds the system has been running, by its own clock.
+        """
+        return self._up + self._rate * (self.cluster.clock.seconds() - self._booted)
+
+    def bootId(self) -> str:
+        """
+        What tells this start of the system from others.
+        """
+        return f"{self.name}-{self._boots}"
+
+    def _boot(self, up: float) -> None:
+        self._boots += 1
+        self._booted = self.cluster.clock.seconds()
+        # Chance of its own: what else befalls a seed does not change by it.
+        random = Random(f"{self.bootId()} {self.wall.skew}")
+        self._up = up * random.random()
+        self._rate = 1.0 + random.uniform(-_RATE, _RATE)
 
     def path(self, relative: bytes) -> bytes:
         """
@@ -190,6 +217,7 @@ class SimMachine:
         """
         self.loseProcess("loses its power")
         self.disk.losePower()
+        self._boot(0.0)
         for part in self.cluster.parts:
             part.lostPower(self)
 

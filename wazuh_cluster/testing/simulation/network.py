@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import define
 from twisted.internet.defer import Deferred, fail, succeed
@@ -40,7 +40,6 @@ from wazuh_cluster.testing.network import (
 
 if TYPE_CHECKING:
     from wazuh_cluster.testing.simulation.clock import SimClock
-    from wazuh_cluster.testing.simulation.process import SimProcess
 
 #: How many seconds a piece takes about, in networks of several kinds.
 _LATENCIES = (0.001, 0.001, 0.02)
@@ -55,9 +54,36 @@ CONNECT_AGAIN = (1.0, 3.0, 7.0, 15.0)
 MAX_WAITING = 512 * 1024
 
 
+class Host(Protocol):
+    """
+    Whose end of a connection one is: a
+    L{SimProcess<wazuh_cluster.testing.simulation.process.SimProcess>}, or somebody who
+    is no node.
+
+    @ivar name: where it is on the network.
+    """
+
+    name: str
+
+    def enter(self, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
+        """
+        Let something happen there.
+        """
+
+    def later(self, delay: float, function: Callable[..., Any], *arguments: Any) -> Any:
+        """
+        The same after some of the world's seconds.
+        """
+
+    def broken(self, text: str) -> None:
+        """
+        Something is so there that must never be.
+        """
+
+
 class SimTransport(MemoryTransport):
     """
-    One end of a connection between two processes.
+    One end of a connection between two processes, or who else talks to one.
 
     @ivar process: whose end it is.
     @ivar gone: whether that process is no more.
@@ -68,9 +94,7 @@ class SimTransport(MemoryTransport):
     _network: SimNetwork
     other: SimTransport
 
-    def __init__(
-        self, network: SimNetwork, process: SimProcess, host: IAddress, peer: IAddress
-    ) -> None:
+    def __init__(self, network: SimNetwork, process: Host, host: IAddress, peer: IAddress) -> None:
         super().__init__(network, host, peer)
         self.process = process
         self.gone = False
@@ -143,7 +167,7 @@ class _Port:
     """
 
     network: SimNetwork
-    process: SimProcess
+    process: Host
     address: MemoryAddress
     factory: IProtocolFactory
 
@@ -163,7 +187,7 @@ class _Port:
 @define
 class _Server:
     network: SimNetwork
-    process: SimProcess
+    process: Host
     address: MemoryAddress
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
@@ -180,7 +204,7 @@ class _Server:
 @define
 class _Client:
     network: SimNetwork
-    process: SimProcess
+    process: Host
     target: MemoryAddress
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
@@ -194,7 +218,7 @@ class _Attempt:
     """
 
     network: SimNetwork
-    process: SimProcess
+    process: Host
     target: MemoryAddress
     factory: IProtocolFactory
     result: Deferred[IProtocol] = None  # type: ignore[assignment]
@@ -275,20 +299,20 @@ class SimNetwork(MemoryNetwork):
         self._broken = broken
         self._held: dict[SimTransport, None] = {}
 
-    def serverOf(self, process: SimProcess, port: int = 1516) -> IStreamServerEndpoint:
+    def serverOf(self, process: Host, port: int = 1516) -> IStreamServerEndpoint:
         """
         An endpoint on which a process can listen.
         """
         return _Server(self, process, MemoryAddress(process.name, port))
 
-    def clientOf(self, process: SimProcess, host: str, port: int = 1516) -> IStreamClientEndpoint:
+    def clientOf(self, process: Host, host: str, port: int = 1516) -> IStreamClientEndpoint:
         """
         An endpoint with which a process can connect to a host.
         """
         return _Client(self, process, MemoryAddress(host, port))
 
     def connected(
-        self, here: SimProcess, there: SimProcess, source: MemoryAddress, target: MemoryAddress
+        self, here: Host, there: Host, source: MemoryAddress, target: MemoryAddress
     ) -> tuple[SimTransport, SimTransport]:
         """
         The two ends of a new connection.
@@ -380,7 +404,7 @@ class SimNetwork(MemoryNetwork):
 
     # What befalls hosts.
 
-    def kill(self, process: SimProcess, told: bool) -> list[SimTransport]:
+    def kill(self, process: Host, told: bool) -> list[SimTransport]:
         """
         A process is no more.
 
@@ -445,7 +469,7 @@ class SimNetwork(MemoryNetwork):
         """
         return [end for end in self.transports if end.process.name == host]
 
-    def endsOf(self, process: SimProcess) -> list[SimTransport]:
+    def endsOf(self, process: Host) -> list[SimTransport]:
         """
         A process's ends of connections.
         """

@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from twisted.application.service import IService
+
 from wazuh_cluster.integrity import Outcome, Plan
 from wazuh_cluster.testing.simulation.schedule import Action, Kind
 
@@ -54,9 +56,34 @@ class Part:
 
     def keywords(self, process: SimProcess) -> dict[str, Any]:
         """
-        What this part gives a node's service as keywords.
+        What this part gives a node's service as keywords. Asked once for each
+        process.
         """
         return {}
+
+    def services(self, process: SimProcess, node: Any) -> Sequence[IService]:
+        """
+        What runs in a process beside the node's own service: it is started after
+        that, and stopped before it.
+
+        @param node: the node's own service; C{None} if the process has none.
+        """
+        return ()
+
+    def stopped(self, process: SimProcess) -> None:
+        """
+        All that ran in a process was told to stop, and has stopped: let go of what
+        was given to it.
+        """
+
+    def tends(self, path: bytes) -> bool:
+        """
+        Whether this part looks after what is at a path of homes, and nobody else
+        does: what people do there, and what a master may.
+
+        @param path: relative to a home.
+        """
+        return False
 
     # What must never be.
 
@@ -86,6 +113,11 @@ class Part:
         """
         Somebody has put another home in the place of a machine's, an empty or an
         older one.
+        """
+
+    def written(self, machine: SimMachine, path: bytes, content: bytes) -> None:
+        """
+        Somebody has written a file at a path of a machine's home.
         """
 
     def prepare(self, machine: SimMachine) -> None:

@@ -132,7 +132,9 @@ class SimProcess:
         self._sliceBegan = 0
         self._touched: bytes | None = None
         self._frozen: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] | None = None
+        self._given: dict[str, Any] | None = None
         self.service: Any = cluster.makeService(self)
+        self._addServices()
 
     # What a service is made with.
 
@@ -160,16 +162,30 @@ class SimProcess:
     @property
     def keywords(self) -> dict[str, Any]:
         """
-        The collaborators that both services take as keywords.
+        The collaborators that both services take as keywords, with what the
+        cluster's parts give.
         """
         machine = self.machine
+        if self._given is None:
+            self._given = {}
+            for part in machine.cluster.parts:
+                self._given.update(part.keywords(self))
         return {
             "cluster": machine.cluster.name,
             "state": self.state,
             "runner": self.makeRunner,
             "wallClock": machine.wallClock,
+            "uptime": machine.uptime,
             "random": self.randomBytes,
+            **self._given,
         }
+
+    @property
+    def masterKeywords(self) -> dict[str, Any]:
+        """
+        The same for a master.
+        """
+        return {**self.keywords, "bootId": self.machine.bootId, "hostName": self.name}
 
     @property
     def workerKeywords(self) -> dict[str, Any]:
@@ -196,6 +212,18 @@ class SimProcess:
         if service.name == role or not isinstance(service, MultiService):
             return service
         return next((each for each in service.services if each.name == role), None)
+
+    def _addServices(self) -> None:
+        node = self.node
+        more = [each for part in self.machine.cluster.parts for each in part.services(self, node)]
+        if not more:
+            return
+        service = self.service
+        if service is node or not isinstance(service, MultiService):
+            self.service = MultiService()
+            service.setServiceParent(self.service)
+        for each in more:
+            each.setServiceParent(self.service)
 
     # Living.
 
@@ -264,6 +292,8 @@ class SimProcess:
 
     def _stopped(self) -> None:
         cluster = self.machine.cluster
+        for part in cluster.parts:
+            part.stopped(self)
         left = [str(call) for call in cluster.clock.callsOf(self.clock)]
         if left:
             self.broken(f"calls are left behind after a stop: {', '.join(left)}")

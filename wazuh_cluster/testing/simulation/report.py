@@ -33,6 +33,8 @@ def commandOf(setup: Setup) -> str:
         parts.append(f"--seconds {setup.seconds:g}")
     if setup.tls:
         parts.append("--tls")
+    if setup.agents:
+        parts.append("--agents")
     if not setup.heals:
         parts.append("--safety")
     return " ".join(parts)
@@ -46,6 +48,7 @@ def formatCase(setup: Setup) -> str:
         f"seed {setup.seed}",
         *([f"workers {setup.workers}"] if setup.workers is not None else []),
         *(["tls"] if setup.tls else []),
+        *(["agents"] if setup.agents else []),
         *([] if setup.heals else ["safety"]),
         f"seconds {setup.seconds:.6f}",
         "",
@@ -74,6 +77,8 @@ def parseCase(text: str) -> Setup:
             setup = evolve(setup, seconds=float(value))
         elif line.strip() == "tls":
             setup = evolve(setup, tls=True)
+        elif line.strip() == "agents":
+            setup = evolve(setup, agents=True)
         elif line.strip() == "safety":
             setup = evolve(setup, heals=False)
         else:

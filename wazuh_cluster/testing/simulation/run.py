@@ -12,6 +12,7 @@ from attrs import evolve, field, frozen
 
 from wazuh_cluster.interfaces import IClusterTrust
 from wazuh_cluster.model import Identity
+from wazuh_cluster.testing.simulation.agents import Agents
 from wazuh_cluster.testing.simulation.cluster import Broken, SimCluster, makeMaster, makeWorker
 from wazuh_cluster.testing.simulation.files import Files
 from wazuh_cluster.testing.simulation.part import Part
@@ -79,6 +80,7 @@ class Setup:
     @ivar heals: whether they end, and all must become well; else they go on to the
         end, and only what must never be is looked for.
     @ivar schedule: what befalls; C{None} for what the seed stands for.
+    @ivar agents: whether it takes care of agents too, and not only of files.
     """
 
     seed: int
@@ -87,6 +89,7 @@ class Setup:
     seconds: float = SECONDS
     heals: bool = True
     schedule: tuple[Action, ...] | None = None
+    agents: bool = False
 
 
 @frozen
@@ -116,14 +119,15 @@ class Result:
 
 def run(
     setup: Setup,
-    makeParts: Callable[[], Sequence[Part]] = lambda: (Files(),),
+    makeParts: Callable[[], Sequence[Part]] | None = None,
     makeMaster: Callable[..., object] = makeMaster,
     makeWorker: Callable[..., object] = makeWorker,
 ) -> Result:
     """
     Let a schedule befall a cluster, end all faults, and see that it heals.
 
-    @param makeParts: makes what the cluster takes care of.
+    @param makeParts: makes what the cluster takes care of, if not what the setup
+        says.
     @param makeMaster: see L{SimCluster}.
     @param makeWorker: likewise.
     """
@@ -132,7 +136,7 @@ def run(
     workers = random.choice((1, 2, 2, 3))
     if setup.workers is not None:
         workers = setup.workers
-    parts = tuple(makeParts())
+    parts = tuple(_partsOf(setup) if makeParts is None else makeParts())
     cluster = SimCluster(
         setup.seed,
         workers,
@@ -177,6 +181,10 @@ def run(
         Counter(action.kind for action in schedule),
         world.struck,
     )
+
+
+def _partsOf(setup: Setup) -> Sequence[Part]:
+    return (Files(), Agents()) if setup.agents else (Files(),)
 
 
 def _heal(cluster: SimCluster, world: World) -> float:

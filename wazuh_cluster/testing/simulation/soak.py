@@ -24,10 +24,12 @@ from wazuh_cluster.testing.simulation.run import Setup, run
 from wazuh_cluster.testing.simulation.shrink import kindOf, shrink
 from wazuh_cluster.testing.simulation.world import IDLE
 
-#: Of so many runs in turn, which are over TLS, and in which faults do not end.
+#: Of so many runs in turn, which are over TLS, in which faults do not end, and which are
+#: with agents.
 _TURNS = 6
 _TLS = (2, 5)
 _SAFETY = (3,)
+_AGENTS = (0, 2, 3)
 
 #: What runs are called in the report.
 _NAMES = {
@@ -45,7 +47,9 @@ def setups(base: int) -> Iterator[Setup]:
     """
     for number in count():
         turn = number % _TURNS
-        yield Setup(base + number, tls=turn in _TLS, heals=turn not in _SAFETY)
+        yield Setup(
+            base + number, tls=turn in _TLS, heals=turn not in _SAFETY, agents=turn in _AGENTS
+        )
 
 
 @frozen
