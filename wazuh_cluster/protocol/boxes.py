@@ -4,21 +4,33 @@ which there are many put together without one.
 
 Twisted's own parser is called for each key and each value, and copies what it
 has so far for each piece that comes: with values of 65,000 bytes that come in
-TLS records of 16 KiB it is most of what a transfer costs.
+TLS records of 16 KiB it is most of what a transfer costs. A FileChunk needs no
+box and no command at all.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from twisted.protocols.amp import AmpBox
 
 from wazuh_cluster.errors import LimitExceeded, ProtocolViolation
+from wazuh_cluster.protocol.commands import CHUNK_SIZE
 
 _MAX_KEY = 255
 _COMMAND = b"\0\x08_command\0\x09FileChunk\0\x04data"
-_TRANSFER = b"\0\x08transfer"
 _SEQUENCE = b"\0\x08sequence"
+_TRANSFER = b"\0\x08transfer"
+# What follows a chunk's data; numbers that could be too large are left out.
+_TAIL = re.compile(_SEQUENCE + rb"\0(.)(\d{1,18})" + _TRANSFER + rb"\0(.)(\d{1,18})\0\0", re.DOTALL)
+_LEAST_TAIL = len(_SEQUENCE) + 3 + len(_TRANSFER) + 3 + 2
+# Keys of a chunk's box, and bytes of it besides the data, at most.
+_CHUNK_KEYS = 4
+_CHUNK_REST = 8 + 9 + 4 + 8 + 18 + 8 + 18
+
+#: Is called with the arguments of a FileChunk.
+TakeChunk = Callable[[int, int, bytes], None]
 
 
 class BoxParser:
@@ -29,13 +41,24 @@ class BoxParser:
         may be set while a box is being delivered.
     """
 
-    def __init__(self, deliver: Callable[[AmpBox], None], maxKeys: int, maxBytes: int) -> None:
+    def __init__(
+        self,
+        deliver: Callable[[AmpBox], None],
+        maxKeys: int,
+        maxBytes: int,
+        takeChunk: TakeChunk | None = None,
+    ) -> None:
         """
         @param maxKeys: keys in one box.
         @param maxBytes: bytes of one box's keys and values.
+        @param takeChunk: gets what nearly every FileChunk says that is written
+            as AMP writes it, with its keys in order; any other is delivered
+            as a box.
         """
         self.paused = False
         self._deliver = deliver
+        fits = maxKeys >= _CHUNK_KEYS and maxBytes >= CHUNK_SIZE + _CHUNK_REST
+        self._takeChunk = takeChunk if fits else None
         self._maxKeys = maxKeys
         self._maxBytes = maxBytes
         self._buffer = bytearray()
@@ -44,6 +67,7 @@ class BoxParser:
         self._box = AmpBox()
         self._key: bytes | None = None
         self._size = 0
+        self._position = 0
         self._parsing = False
 
     @property
@@ -64,42 +88,44 @@ class BoxParser:
         if self._parsing or self.paused or len(self._buffer) < self._needed:
             return
         self._parsing = True
-        position = 0
+        self._position = 0
         try:
-            while not self.paused:
-                end = self._step(position)
-                if end == position:
-                    break
-                position = end
+            while not self.paused and self._step():
+                pass
         finally:
             self._parsing = False
-            del self._buffer[:position]
+            del self._buffer[: self._position]
 
-    def _step(self, position: int) -> int:
+    def _step(self) -> bool:
         """
-        Take one string, of a known place in the box.
+        Take one string, of a known place in the box, or a chunk.
 
-        @return: where the next one begins; C{position} if it is not all there.
+        @return: whether it was all there.
         """
-        buffer = self._buffer
+        buffer, position = self._buffer, self._position
+        if self._key is None and not self._box and buffer.startswith(_COMMAND, position):
+            taken = self._chunk()
+            if taken is not None:
+                return taken
         available = len(buffer) - position
         if available < 2:
             self._needed = 2
-            return position
+            return False
         length = (buffer[position] << 8) | buffer[position + 1]
         if self._key is None:
             if length > _MAX_KEY:
                 raise ProtocolViolation("what it sends is not AMP")
             if length == 0:
+                self._position += 2
                 self._finish()
-                return position + 2
+                return True
             if len(self._box) >= self._maxKeys:
                 raise LimitExceeded(f"a box of more than {self._maxKeys} keys")
         if self._size + length > self._maxBytes:
             raise LimitExceeded(f"a box of more than {self._maxBytes} bytes")
         if available < 2 + length:
             self._needed = 2 + length
-            return position
+            return False
         start = position + 2
         with memoryview(buffer) as view:
             string = bytes(view[start : start + length])
@@ -109,7 +135,36 @@ class BoxParser:
         else:
             self._box[self._key] = string
             self._key = None
-        return start + length
+        self._position = start + length
+        return True
+
+    def _chunk(self) -> bool | None:
+        """
+        Take a whole FileChunk.
+
+        @return: whether it was all there; C{None} if it must be taken string
+            by string.
+        """
+        if self._takeChunk is None:
+            return None
+        buffer, position = self._buffer, self._position
+        start = position + len(_COMMAND) + 2
+        end = start + int.from_bytes(buffer[start - 2 : start], "big")
+        if len(buffer) < end + _LEAST_TAIL:
+            self._needed = end + _LEAST_TAIL - position
+            return False
+        tail = _TAIL.match(buffer, end)
+        if tail is None or not start < end <= start + CHUNK_SIZE:
+            return None
+        sequenceLength, sequence, transferLength, transfer = tail.groups()
+        if sequenceLength[0] != len(sequence) or transferLength[0] != len(transfer):
+            return None
+        with memoryview(buffer) as view:
+            data = bytes(view[start:end])
+        self._position = tail.end()
+        self._needed = 2
+        self._takeChunk(int(transfer), int(sequence), data)
+        return True
 
     def _finish(self) -> None:
         box, self._box = self._box, AmpBox()
@@ -118,22 +173,20 @@ class BoxParser:
         self._deliver(box)
 
 
-def chunkBox(transfer: int, sequence: int, data: bytes | memoryview) -> bytes:
+def chunkBoxes(transfer: int, sequence: int, data: memoryview) -> tuple[bytes, int]:
     """
-    The box of a FileChunk command, as bytes.
+    The boxes of FileChunk commands, as bytes.
+
+    @param sequence: of the first of them.
+    @return: all of them, and the sequence number after them.
     """
-    number, count = b"%d" % transfer, b"%d" % sequence
-    return b"".join(
-        (
-            _COMMAND,
-            len(data).to_bytes(2, "big"),
-            data,
-            _TRANSFER,
-            len(number).to_bytes(2, "big"),
-            number,
-            _SEQUENCE,
-            len(count).to_bytes(2, "big"),
-            count,
-            b"\0\0",
-        )
-    )
+    number = b"%d" % transfer
+    end = _TRANSFER + len(number).to_bytes(2, "big") + number + b"\0\0"
+    parts: list[bytes | memoryview] = []
+    for start in range(0, len(data), CHUNK_SIZE):
+        piece = data[start : start + CHUNK_SIZE]
+        count = b"%d" % sequence
+        sequence += 1
+        parts += (_COMMAND, len(piece).to_bytes(2, "big"), piece)
+        parts += (_SEQUENCE, len(count).to_bytes(2, "big"), count, end)
+    return b"".join(parts), sequence

@@ -32,8 +32,8 @@ from wazuh_cluster.errors import (
 )
 from wazuh_cluster.journal import Journal
 from wazuh_cluster.patience import Patience
-from wazuh_cluster.protocol.boxes import BoxParser, chunkBox
-from wazuh_cluster.protocol.commands import COMMANDS, ClusterCommand, Hello, KeepAlive
+from wazuh_cluster.protocol.boxes import BoxParser, chunkBoxes
+from wazuh_cluster.protocol.commands import COMMANDS, ClusterCommand, FileChunk, Hello, KeepAlive
 from wazuh_cluster.protocol.flow import Flow
 from wazuh_cluster.protocol.limits import Limits
 from wazuh_cluster.protocol.locators import IDirect, Locators
@@ -78,8 +78,13 @@ class Peer(Protocol, amp.BoxDispatcher):
             when this protocol gets it.
         """
         amp.BoxDispatcher.__init__(self, Locators(locators))
-        self._parser = BoxParser(self.ampBoxReceived, limits.boxKeys, limits.boxBytes)
         self._direct = direct.directly() if direct is not None else {}
+        self._parser = BoxParser(
+            self.ampBoxReceived,
+            limits.boxKeys,
+            limits.boxBytes,
+            self._chunkReceived if FileChunk.commandName in self._direct else None,
+        )
         self.remoteRole = remoteRole
         self.limits = limits
         self.clock = clock
@@ -318,9 +323,7 @@ class Peer(Protocol, amp.BoxDispatcher):
         """
         if self._closing is not None:
             return
-        self._boxes += 1
-        if self._turn.count():
-            self._stopReading()
+        self._count()
         for kind in (amp.ANSWER, amp.ERROR):
             if kind in box and box[kind] not in (self._outstandingRequests or ()):
                 raise ProtocolViolation("an answer to what was not asked")
@@ -336,6 +339,20 @@ class Peer(Protocol, amp.BoxDispatcher):
             super().ampBoxReceived(box)
         except amp.NoEmptyBoxes:
             raise ProtocolViolation("a box that neither asks nor answers") from None
+
+    def _chunkReceived(self, transfer: int, sequence: int, data: bytes) -> None:
+        """
+        What L{ampBoxReceived} does for a FileChunk that is no box.
+        """
+        if self._closing is None:
+            self._count()
+            self._permit(FileChunk.commandName)
+            self._direct[FileChunk.commandName][1](transfer, sequence, data)
+
+    def _count(self) -> None:
+        self._boxes += 1
+        if self._turn.count():
+            self._stopReading()
 
     def dispatchCommand(self, box: amp.AmpBox) -> Deferred[Any]:
         """
@@ -400,12 +417,17 @@ class Peer(Protocol, amp.BoxDispatcher):
         if amp.ANSWER in box or amp.ERROR in box:
             self._unread.answered()
 
-    def sendChunk(self, transfer: int, sequence: int, data: memoryview) -> None:
+    def sendChunks(self, transfer: int, sequence: int, data: memoryview) -> int:
         """
-        Write a FileChunk, of which there are many, without an object for it.
+        Write data as FileChunks, of which there are many, without an object for
+        each.
+
+        @return: the sequence number after them.
         """
+        boxes, after = chunkBoxes(transfer, sequence, data)
         if self.transport is not None and self._closing is None:
-            self.transport.write(chunkBox(transfer, sequence, data))
+            self.transport.write(boxes)
+        return after
 
     def unhandledError(self, failure: Failure) -> None:
         """

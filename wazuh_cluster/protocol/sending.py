@@ -2,9 +2,9 @@
 The sending ends of a connection's transfers: one scheduler, which is the only
 one to write bulk.
 
-It writes a chunk of each transfer in turn while the transport takes more, the
-receiver gave credit, and bytes are at hand; it reads one block ahead of each,
-so that what a transfer costs is a block, whatever its size.
+It writes a block of each transfer in turn while the transport takes more, the
+receiver gave credit, and bytes are at hand. Of each it reads ahead while it
+writes, so that what a transfer costs is two blocks, whatever its size.
 """
 
 from __future__ import annotations
@@ -28,9 +28,12 @@ from wazuh_cluster.protocol.commands import CHUNK_SIZE, AbortTransfer, EndTransf
 from wazuh_cluster.protocol.interfaces import ISource
 from wazuh_cluster.protocol.peer import Peer
 
-#: What is read of a source at once. Eight chunks: enough to keep a link busy
-#: while the next is read, little enough for hundreds of links.
+#: What is read of a source, and written, at once. Eight chunks: enough to keep a
+#: link busy while the next are read, little enough for hundreds of links.
 BLOCK_SIZE = 8 * CHUNK_SIZE
+
+#: How many blocks of a transfer wait to be written, at most.
+BLOCKS = 2
 
 
 class Sending:
@@ -58,7 +61,7 @@ class Sending:
         self.sent = 0
         self.taken = 0
         self.sequence = 0
-        self.block = memoryview(b"")
+        self.blocks: deque[memoryview] = deque()
         self.reading = False
         self.exhausted = False
         self.queued = False
@@ -160,6 +163,8 @@ class Sender:
             raise ProtocolViolation(f"{what} transfer {number}, which was never opened")
 
     def _read(self, sending: Sending) -> None:
+        if sending.reading or sending.exhausted or len(sending.blocks) >= BLOCKS:
+            return
         sending.reading = True
         sending.source.read(BLOCK_SIZE).addCallbacks(
             self._blockRead, self._readFailed, callbackArgs=(sending,), errbackArgs=(sending,)
@@ -172,7 +177,8 @@ class Sender:
         if block:
             if sending.hash is not None:
                 sending.hash.update(block)
-            sending.block = memoryview(block)
+            sending.blocks.append(memoryview(block))
+            self._read(sending)
         else:
             sending.exhausted = True
         self._offer(sending)
@@ -184,11 +190,11 @@ class Sender:
             self._end(sending, failure)
 
     def _offer(self, sending: Sending) -> None:
-        if len(sending.block) > 0 and sending.credit <= 0:
+        if sending.blocks and sending.credit <= 0:
             sending.patience.begin()
         else:
             sending.patience.end()
-        ready = sending.exhausted or (len(sending.block) > 0 and sending.credit > 0)
+        ready = sending.credit > 0 if sending.blocks else sending.exhausted
         if ready and not sending.queued:
             sending.queued = True
             self._ready.append(sending)
@@ -202,33 +208,32 @@ class Sender:
                 sending = self._ready.popleft()
                 sending.queued = False
                 if sending.number in self._open:
-                    self._sendOne(sending)
+                    self._sendBlock(sending)
         finally:
             self._pumping = False
 
-    def _sendOne(self, sending: Sending) -> None:
+    def _sendBlock(self, sending: Sending) -> None:
         assert self._peer is not None
-        if sending.exhausted:
+        if not sending.blocks:
             digest = sending.hash.digest() if sending.hash is not None else None
             self._peer.tell(EndTransfer, transfer=sending.number, size=sending.sent, digest=digest)
             self._end(sending, None)
             return
-        size = min(len(sending.block), sending.credit, CHUNK_SIZE)
-        if size > 0:
-            self._peer.sendChunk(sending.number, sending.sequence, sending.block[:size])
-            sending.sequence += 1
-            sending.sent += size
-            sending.block = sending.block[size:]
-            sending.timer.reset(self._timeout)
-        if not sending.block and not sending.reading:
-            self._read(sending)
+        block = sending.blocks.popleft()
+        size = min(len(block), sending.credit)
+        sending.sequence = self._peer.sendChunks(sending.number, sending.sequence, block[:size])
+        sending.sent += size
+        if size < len(block):
+            sending.blocks.appendleft(block[size:])
+        sending.timer.reset(self._timeout)
+        self._read(sending)
         self._offer(sending)
 
     def _stalled(self, number: int) -> None:
         sending = self._open.get(number)
         if sending is None:
             return
-        if sending.reading:
+        if sending.reading and not sending.blocks:
             # It is our own disk that is slow; the peer cannot help it.
             sending.timer = self._clock.callLater(self._timeout, self._stalled, number)
             return
@@ -266,7 +271,7 @@ class Sender:
         sending.patience.end()
         if sending.timer.active():
             sending.timer.cancel()
-        sending.block = memoryview(b"")
+        sending.blocks.clear()
         sending.source.close()
         if failure is None:
             sending.done.callback(sending.sent)

@@ -82,7 +82,7 @@ class UnderWay:
         link = self._links[peer] = _Link()
         peer.whenClosed().addCallback(lambda _: self._links.pop(peer, None))
         # All that a peer says goes through these two.
-        sendBox, sendChunk = peer.sendBox, peer.sendChunk
+        sendBox, sendChunks = peer.sendBox, peer.sendChunks
 
         def sending(box: amp.AmpBox) -> None:
             if amp.COMMAND in box:
@@ -98,13 +98,13 @@ class UnderWay:
                 self._began(name)
             sendBox(box)
 
-        def sendingChunk(transfer: int, sequence: int, data: memoryview) -> None:
+        def sendingChunks(transfer: int, sequence: int, data: memoryview) -> int:
             link.sending.add(b"%d" % transfer)
             self._began(_CHUNK)
-            sendChunk(transfer, sequence, data)
+            return sendChunks(transfer, sequence, data)
 
         peer.sendBox = sending  # type: ignore[method-assign]
-        peer.sendChunk = sendingChunk  # type: ignore[method-assign]
+        peer.sendChunks = sendingChunks  # type: ignore[method-assign]
 
 
 def _forgetAnswered(peer: Peer, link: _Link) -> None:
