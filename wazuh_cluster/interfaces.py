@@ -222,7 +222,7 @@ class IOpenFile(Interface):
         At most C{size} bytes; C{b""} at the end.
         """
 
-    def write(data: bytes) -> None:
+    def write(data: bytes | memoryview) -> None:
         """
         Write all of C{data} at the position.
         """
@@ -491,6 +491,18 @@ class IClusterTrust(Interface):
 
         @raise wazuh_cluster.errors.IdentityMismatch: if no peer was trusted on
             this transport.
+        """
+
+
+class IWideTransport(Interface):
+    """
+    A transport that can be made ready for bulk.
+    """
+
+    def widen(size: int) -> None:
+        """
+        From now on read up to C{size} bytes at once, and take about so many
+        before a producer is paused.
         """
 
 

@@ -40,6 +40,8 @@ class Limits:
     @ivar transferTimeout: how long a transfer may stand still before it is
         given up.
     @ivar window: bytes of one transfer that may be under way.
+    @ivar linkBuffer: bytes that are read from a link, or wait to be written to
+        it, at once. Up to 65536 all is left to Twisted's own code.
     @ivar transfers: transfers that may be open in one direction of one link.
     @ivar wantedFiles: files that may be asked for at once.
     @ivar wantedBytes: size of a list of wanted files.
@@ -67,7 +69,8 @@ class Limits:
     answerTimeout: float = 20.0
     probeTimeout: float = 5.0
     transferTimeout: float = 60.0
-    window: int = 1024 * 1024
+    window: int = 4 * 1024 * 1024
+    linkBuffer: int = 256 * 1024
     transfers: int = 4
     wantedFiles: int = 10_000
     wantedBytes: int = 2 * 1024 * 1024

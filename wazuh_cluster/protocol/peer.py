@@ -30,6 +30,7 @@ from wazuh_cluster.errors import (
     LinkStalled,
     ProtocolViolation,
 )
+from wazuh_cluster.interfaces import IWideTransport
 from wazuh_cluster.journal import Journal
 from wazuh_cluster.patience import Patience
 from wazuh_cluster.protocol.boxes import BoxParser, chunkBoxes
@@ -117,6 +118,8 @@ class Peer(Protocol, amp.BoxDispatcher):
         """
         self._admitted = True
         self._stopGreeting()
+        if IWideTransport.providedBy(self.transport):
+            self.transport.widen(self.limits.linkBuffer)
 
     async def call(
         self, command: type[amp.Command], timeout: float | None = None, **arguments: Any

@@ -14,7 +14,6 @@ from OpenSSL import SSL
 from twisted.internet.error import ConnectionAborted
 from twisted.internet.interfaces import IAddress, IHandshakeListener, IProtocol
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.protocols.tls import BufferingTLSTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -34,9 +33,10 @@ from wazuh_cluster.trust.explain import (
 )
 from wazuh_cluster.trust.names import identityOf
 from wazuh_cluster.trust.sniff import Sniffed, Sniffer
+from wazuh_cluster.trust.wide import WideTLSTransport
 
 
-class LinkTransport(BufferingTLSTransport):
+class LinkTransport(WideTLSTransport):
     """
     The transport that a cluster protocol sees: TLS over a L{Sniffer}.
 

@@ -33,10 +33,12 @@ HEAD = 32
 #: 2 KiB each way; the rest is room for the certificates of a larger authority.
 HANDSHAKE_LIMIT = 64 * 1024
 
-#: How many TLS records may come in one read, which is of 64 KiB at most. To
-#: decrypt a record costs about as much whether it holds one byte or a thousand;
-#: the smallest command fills more than a sixteenth of what this allows for it.
+#: How many TLS records may come in one read of 64 KiB, or less; in a larger one
+#: (L{wazuh_cluster.trust.wide}) as many more. To decrypt a record costs about as
+#: much whether it holds one byte or a thousand; the smallest command fills more
+#: than a sixteenth of what this allows for it.
 RECORDS = 1024
+_READ = 64 * 1024
 
 #: For how many seconds a connection that TLS has ended may wait for its peer to
 #: take what was written before.
@@ -128,7 +130,7 @@ class Sniffer(ProtocolWrapper):
             self._head += data[: HEAD - len(self._head)]
         self._received += len(data)
         records = self._countRecords(data)
-        if records > RECORDS and self._trusted:
+        if records > RECORDS * max(1, -(-len(data) // _READ)) and self._trusted:
             self._abort(ProtocolViolation("its words come in too many pieces"))
             return
         if records:
