@@ -75,6 +75,7 @@ class Log:
     def __init__(self) -> None:
         self.files: list[tuple[int, int, bytes, Sent, str]] = []
         self.largest = 0
+        self.pieces = 0
         self._current: tuple[int, int] = (0, 0)
         self._content = b""
 
@@ -82,7 +83,8 @@ class Log:
         self._current = (index, offset)
         self._content = b""
 
-    def data(self, data: bytes) -> None:
+    def data(self, data: memoryview) -> None:
+        self.pieces += 1
         self.largest = max(self.largest, len(data))
         self._content += data
 
@@ -283,9 +285,23 @@ class PackTests(SynchronousTestCase):
         """
         content = bytes(range(256)) * 20000
         path = self.put(b"large", content)
-        log = self.unpack(self.pack(self.wants(path), 50000), 30000)
+        log = self.unpack(self.pack(self.wants(path), 200_000), 30000)
         self.assertEqual(log.files[0][2], content)
         self.assertTrue(log.largest <= 30000, log.largest)
+
+    @settings(deadline=None, max_examples=20)
+    @given(st.integers(1, 70_000))
+    def test_smallFilesWhole(self, feedSize: int) -> None:
+        """
+        A small file comes at once, whatever the pieces that are fed.
+        """
+        self.setUp()
+        contents = [b"%d" % n * (n * 997) for n in range(1, 12)]
+        paths = [self.put(b"%02d" % n, content) for n, content in enumerate(contents)]
+        stream = self.pack(self.wants(*paths), 500_000)
+        log = self.unpack(stream, feedSize)
+        self.assertEqual([each[2] for each in log.files], contents)
+        self.assertEqual(log.pieces, len(contents))
 
     def test_fullReads(self) -> None:
         """

@@ -22,7 +22,7 @@ from wazuh_cluster.integrity import DirectoryTree
 from wazuh_cluster.interfaces import IClusterTrust
 from wazuh_cluster.master import MasterService
 from wazuh_cluster.model import NodeName
-from wazuh_cluster.protocol import COMMANDS, KeepAlive
+from wazuh_cluster.protocol import COMMANDS, KeepAlive, Limits
 from wazuh_cluster.protocol.arguments import Octets
 from wazuh_cluster.protocol.boxes import BoxParser
 from wazuh_cluster.testing.filesystem import MemoryFileSystem
@@ -150,6 +150,8 @@ def record() -> str:
         network.client("hub"),
         _tree(b"/siem", files, clock),
         state=_state(b"\x77"),
+        # So small that a word of credit is heard.
+        limits=Limits(window=1024 * 1024),
         runner=lambda name: ImmediateRunner(),
         wallClock=clock.seconds,
         uptime=clock.seconds,

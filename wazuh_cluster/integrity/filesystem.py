@@ -78,10 +78,10 @@ class RealFile:
     def read(self, size: int) -> bytes:
         return os.read(self._descriptor, size)
 
-    def write(self, data: bytes) -> None:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(self._descriptor, rest) :]
+    def write(self, data: bytes | memoryview) -> None:
+        written = os.write(self._descriptor, data)
+        while written < len(data):
+            written += os.write(self._descriptor, memoryview(data)[written:])
 
     def seek(self, offset: int) -> None:
         os.lseek(self._descriptor, offset, os.SEEK_SET)
@@ -129,7 +129,7 @@ class _SameFile(RealFile):
         self._position += len(data)
         return data
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
     def seek(self, offset: int) -> None:

@@ -29,8 +29,10 @@ _LENGTH = struct.Struct("!I")
 _STATUS = struct.Struct("!BB")
 _END = 0xFFFFFFFF
 
-#: The longest block, in bytes.
+#: The longest block, in bytes; and the longest of which a reader waits for all.
 MAX_BLOCK = 1 << 20
+SHORT_BLOCK = 64 * 1024
+_MOST_NEEDED = SHORT_BLOCK + 1024
 # Where less room than this is left, the rest comes with the next read, so that a
 # file costs few calls; and how many files one read may open, so that it stays
 # short when they are all gone.
@@ -86,7 +88,7 @@ class IPackSink(Interface):
         A file begins: the want's index and where its bytes begin.
         """
 
-    def data(data: bytes) -> None:
+    def data(data: memoryview) -> None:
         """
         The next bytes of that file.
         """
@@ -163,7 +165,8 @@ class PackSource:
                 if not data:
                     break
                 left -= len(data)
-                yield _LENGTH.pack(len(data)) + data
+                yield _LENGTH.pack(len(data))
+                yield data
             after = file.status()
         except OSError as error:
             return Sent.UNREADABLE, reason("read it", error)
@@ -181,7 +184,8 @@ def _content(status: FileStat) -> tuple[int, int, int]:
 class PackReader:
     """
     The worker's end: takes the stream in pieces of any size and tells a sink.
-    It keeps less than one frame's head between pieces.
+    It keeps less than one frame's head between pieces, or a short block: a
+    small file comes whole.
     """
 
     def __init__(self, sink: IPackSink) -> None:
@@ -198,15 +202,30 @@ class PackReader:
 
         @raise MalformedStream: if this is not a pack.
         """
-        if self._pending:
-            data = self._pending + data
         position = 0
-        while position < len(data):
+        if self._pending:
+            # No step needs more than that to take what is pending.
+            pending, joint = len(self._pending), self._pending + data[:_MOST_NEEDED]
+            taken = self._take(memoryview(joint), 0, pending)
+            if taken < pending:
+                self._pending = joint[taken:]
+                return
+            position = taken - pending
+        position = self._take(memoryview(data), position, len(data))
+        self._pending = data[position:]
+
+    def _take(self, data: memoryview, position: int, until: int) -> int:
+        """
+        Take what there is from one position to another, or a little beyond.
+
+        @return: up to where it was taken.
+        """
+        while position < until:
             taken = self._step(data, position)
             if not taken:
                 break
             position += taken
-        self._pending = data[position:]
+        return position
 
     def finish(self) -> None:
         """
@@ -220,7 +239,7 @@ class PackReader:
     # Each step gets the bytes and a position before their end, and returns how
     # many it took: 0 when it needs more to begin.
 
-    def _magic(self, data: bytes, position: int) -> int:
+    def _magic(self, data: memoryview, position: int) -> int:
         if len(data) - position < len(_MAGIC):
             return 0
         if data[position : position + len(_MAGIC)] != _MAGIC:
@@ -228,7 +247,7 @@ class PackReader:
         self._step = self._frame
         return len(_MAGIC)
 
-    def _frame(self, data: bytes, position: int) -> int:
+    def _frame(self, data: memoryview, position: int) -> int:
         if len(data) - position < _INDEX.size:
             return 0
         (index,) = _INDEX.unpack_from(data, position)
@@ -245,16 +264,22 @@ class PackReader:
         self._step = self._length
         return _FRAME.size
 
-    def _length(self, data: bytes, position: int) -> int:
+    def _length(self, data: memoryview, position: int) -> int:
         if len(data) - position < _LENGTH.size:
             return 0
         (self._left,) = _LENGTH.unpack_from(data, position)
         if self._left > MAX_BLOCK:
             raise MalformedStream(f"a block of {self._left} bytes in a pack")
-        self._step = self._block if self._left else self._status
+        self._step = self._blockBegins if self._left else self._status
         return _LENGTH.size
 
-    def _block(self, data: bytes, position: int) -> int:
+    def _blockBegins(self, data: memoryview, position: int) -> int:
+        if self._left <= SHORT_BLOCK and len(data) - position < self._left:
+            return 0
+        self._step = self._block
+        return self._block(data, position)
+
+    def _block(self, data: memoryview, position: int) -> int:
         part = data[position : position + self._left]
         self._left -= len(part)
         if not self._left:
@@ -262,7 +287,7 @@ class PackReader:
         self._sink.data(part)
         return len(part)
 
-    def _status(self, data: bytes, position: int) -> int:
+    def _status(self, data: memoryview, position: int) -> int:
         if len(data) - position < _STATUS.size:
             return 0
         status, length = _STATUS.unpack_from(data, position)
@@ -274,9 +299,11 @@ class PackReader:
         except ValueError:
             raise MalformedStream(f"status {status} in a pack") from None
         self._step = self._frame
-        text = data[position + _STATUS.size : end].decode("utf-8", "replace")
+        text = ""
+        if length:
+            text = str(data[position + _STATUS.size : end], "utf-8", "replace")
         self._sink.end(sent, "".join(c if c.isprintable() else "?" for c in text))
         return _STATUS.size + length
 
-    def _over(self, data: bytes, position: int) -> int:
+    def _over(self, data: memoryview, position: int) -> int:
         raise MalformedStream("a pack goes on after its end")

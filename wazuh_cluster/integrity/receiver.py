@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import errno
 from contextlib import suppress
+from functools import partial
 
 from zope.interface import implementer
 
 from wazuh_cluster.errors import MalformedStream
-from wazuh_cluster.integrity.folders import Owner
-from wazuh_cluster.integrity.items import Items
+from wazuh_cluster.integrity.folders import Owner, giveTo
+from wazuh_cluster.integrity.items import Item, Items
 from wazuh_cluster.integrity.manifest import Manifest
 from wazuh_cluster.integrity.pack import IPackSink, Sent
 from wazuh_cluster.integrity.prepare import dressOpen
@@ -66,10 +67,12 @@ class Receiver:
         self._indexes = needed.indexes
         self._items = items
         self._owner = owner
+        # Whether new files in the staging folder are somebody else's.
+        self._strange: bool | None = None
         self._entry: FileEntry | None = None
         self._file: IOpenFile | None = None
         # The current file, if all of it came at once: nothing is on the disk.
-        self._whole = b""
+        self._whole: bytes | memoryview = b""
         self._partial = staging.resume(b"")
         # Why the rest of the current file is not wanted any more.
         self._fault: str | None = None
@@ -92,7 +95,7 @@ class Receiver:
                 f"{entry.path!r} begins at {offset} where {self._partial.size} was wanted"
             )
 
-    def data(self, data: bytes) -> None:
+    def data(self, data: bytes | memoryview) -> None:
         """
         See L{IPackSink.data}. Never writes more than the manifest announced.
 
@@ -194,24 +197,41 @@ class Receiver:
         """
         Stage the current file, which is whole and right.
         """
+        item = None if self._items is None else self._items.find(entry.path)
         file, self._file = self._file, None
         if file is None:
-            self._staging.put(entry.digest, self._whole, self._dress)
+            if item is None:
+                self._staging.put(entry.digest, self._whole)
+            else:
+                dress = partial(self._dressNew, entry, item)
+                self._staging.put(entry.digest, self._whole, item.mode, dress)
             return
         try:
-            self._dress(file)
+            if item is not None:
+                # An installation tries it again, and says what is wrong.
+                with suppress(OSError):
+                    dressOpen(file, entry, item, self._owner)
         finally:
             file.close()
         self._staging.finish(entry.digest)
 
-    def _dress(self, file: IOpenFile) -> None:
-        entry = self._current()
-        item = None if self._items is None else self._items.find(entry.path)
-        if item is None:
-            return
-        # An installation tries it again, and says what is wrong.
+    def _dressNew(self, entry: FileEntry, item: Item, file: IOpenFile) -> None:
+        """
+        L{dressOpen} for a file of the right size and permissions.
+        """
         with suppress(OSError):
-            dressOpen(file, entry, item, self._owner)
+            owner = self._owner
+            if self._strange is None:
+                # All that a process makes in one folder is the same user's.
+                status = file.status()
+                self._strange = owner is not None and (status.uid, status.gid) != (
+                    owner.uid,
+                    owner.gid,
+                )
+            if owner is not None and self._strange:
+                giveTo(owner, file.setOwner)
+            if not item.ownTime:
+                file.setTimes(entry.mtime)
 
     def _current(self) -> FileEntry:
         if self._entry is None:

@@ -223,19 +223,24 @@ class Staging:
                 file.close()
                 raise
             return file
-        return self._create(folder, name)
+        return self._create(folder, name, _FILE_MODE)
 
     def put(
-        self, digest: bytes, content: bytes, dress: Callable[[IOpenFile], None] | None = None
+        self,
+        digest: bytes,
+        content: bytes | memoryview,
+        mode: int = _FILE_MODE,
+        dress: Callable[[IOpenFile], None] | None = None,
     ) -> None:
         """
         Stage a whole content that was proved. It is written under its final
         name at once: to rename many small files takes as long as to write them.
 
+        @param mode: the file's permissions.
         @param dress: called with the file before it is closed.
         """
         folder, name = self.folder, self.name(digest)
-        file = self._create(folder, name)
+        file = self._create(folder, name, mode)
         done = False
         try:
             file.write(content)
@@ -251,12 +256,12 @@ class Staging:
                     folder.unlink(name)
         self._complete.add(digest)
 
-    def _create(self, folder: IFolder, name: bytes) -> IOpenFile:
+    def _create(self, folder: IFolder, name: bytes, mode: int) -> IOpenFile:
         try:
-            return folder.create(name, _FILE_MODE)
+            return folder.create(name, mode)
         except FileExistsError:
             folder.unlink(name)
-            return folder.create(name, _FILE_MODE)
+            return folder.create(name, mode)
 
     def finish(self, digest: bytes) -> None:
         """

@@ -17,6 +17,9 @@ from wazuh_cluster.interfaces import IRunner
 from wazuh_cluster.journal import MAIN, Journal
 from wazuh_cluster.protocol.interfaces import ISink, ISource
 
+#: How many chunks a decoder is fed at once, at most.
+TOGETHER = 16
+
 T_co = TypeVar("T_co", covariant=True)
 
 _log = Journal(MAIN)
@@ -178,8 +181,10 @@ class RunnerSink:
         return self._runner.call(self._feed, chunks)
 
     def _feed(self, chunks: list[bytes]) -> None:
-        for chunk in chunks:
-            self._decoder.feed(chunk)
+        # Joined they cost a copy, and a decoder is called less, and writes and
+        # hashes more at once.
+        for start in range(0, len(chunks), TOGETHER):
+            self._decoder.feed(b"".join(chunks[start : start + TOGETHER]))
 
     def finish(self) -> Deferred[object]:
         """

@@ -652,7 +652,7 @@ class MemoryFile:
         self._position += len(data)
         return data
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         self._operate("file.write", True)
         if not self._writable:
             raise _failure(errno.EBADF, self.path)
