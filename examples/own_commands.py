@@ -44,7 +44,7 @@ class Greet(ClusterCommand):
 
     commandName = b"example.Greet"
     senders = frozenset({WORKER})
-    arguments = [(b"name", amp.Unicode()), (b"processors", amp.Integer())]
+    arguments = [(b"processors", amp.Integer())]
     response = [(b"text", amp.Unicode())]
 
 
@@ -62,11 +62,16 @@ class WorkerCommands(amp.CommandLocator):
 
 class MasterCommands(amp.CommandLocator):
     """
-    What the master answers its workers.
+    What the master answers one of its workers.
     """
 
+    def __init__(self, session):
+        super().__init__()
+        self.session = session
+
     @Greet.responder
-    def greet(self, name, processors):
+    def greet(self, processors):
+        name = self.session.identity.name
         print(f"{name} has {processors} processors", flush=True)
         return {"text": f"welcome, {name}"}
 
@@ -81,7 +86,7 @@ class GreetingWorker(WorkerService):
         Deferred.fromCoroutine(self.sayHello(peer)).addErrback(complain)
 
     async def sayHello(self, peer):
-        answer = await peer.call(Greet, name="siem-7", processors=os.cpu_count() or 1)
+        answer = await peer.call(Greet, processors=os.cpu_count() or 1)
         print("the master says:", answer["text"], flush=True)
 
 
@@ -114,7 +119,7 @@ async def runMaster(reactor, port, home, keyFile):
         readKey(keyFile),
         serverFromString(reactor, f"tcp:{port}"),
         DirectoryTree(home, WAZUH_ITEMS),
-        locators=[MasterCommands()],
+        locators=[MasterCommands],
     )
     master.startService()
     reactor.addSystemEventTrigger("before", "shutdown", master.stopService)

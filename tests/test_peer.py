@@ -157,6 +157,46 @@ class PeerTests(SynchronousTestCase):
         asked = self.ask(pair, Shout, text=b"hello")
         self.assertEqual({"text": b"HELLO"}, self.successResultOf(asked))
 
+    def test_locatorOfTheLink(self) -> None:
+        """
+        An application's locator can be made for a link, when it is first
+        needed: it knows who asks.
+        """
+        clock, made = Clock(), []
+
+        class Knows(CommandLocator):
+            def __init__(self, other: Any) -> None:
+                super().__init__()
+                made.append(other)
+                self.other = other
+
+            @Shout.responder
+            def shout(self, text: bytes) -> Any:
+                return {"text": text + self.other.remoteRole.encode("ascii")}
+
+        pairs = [connectPeers(clock, masterLocators=[Knows]) for _ in range(2)]
+        self.answers = Answers()
+        for pair in pairs:
+            pair.settle()
+            self.assertNotIn(pair.master, made)
+            for _ in range(2):
+                answer = self.successResultOf(self.ask(pair, Shout, text=b"a "))
+                self.assertEqual({"text": b"a worker"}, answer)
+        self.assertEqual([pair.master for pair in pairs], made)
+
+    def test_locatorRaises(self) -> None:
+        """
+        One that cannot be made is a bug of the application, not the link's end.
+        """
+
+        def fails(other: object) -> Any:
+            raise RuntimeError("not today")
+
+        pair = connectPeers(Clock(), masterLocators=[fails])
+        self.failureResultOf(self.ask(pair, Shout, text=b"a"), UnknownRemoteError)
+        self.assertEqual(1, len(self.flushLoggedErrors(RuntimeError)))
+        self.assertTrue(pair.master.live)
+
     def test_unknownCommand(self) -> None:
         """
         An unknown command is answered as such: an older version lives with a

@@ -43,7 +43,7 @@ from wazuh_cluster.master.session import Session
 from wazuh_cluster.master.wakeups import Wakeups
 from wazuh_cluster.model import MASTER, Identity, NodeName, NodeStatus
 from wazuh_cluster.periodic import Periodic
-from wazuh_cluster.protocol import Limits
+from wazuh_cluster.protocol import Limits, OwnLocator, locatorsFor
 from wazuh_cluster.requests.table import Requests
 from wazuh_cluster.steadyclock import SteadyClock
 from wazuh_cluster.trust import ClusterKey
@@ -86,7 +86,7 @@ class MasterService(MultiService):
         state: IState | None = None,
         runner: Callable[[str], IRunner] | None = None,
         watcher: IWatcher | None = None,
-        locators: Sequence[IResponderLocator] = (),
+        locators: Sequence[OwnLocator] = (),
         openRequests: IOpenRequests | None = None,
         registrar: IRegistrar | None = None,
         store: IAgentStore | None = None,
@@ -115,7 +115,8 @@ class MasterService(MultiService):
         @param watcher: tells of changes in the tree; by default the kernel, if
             the tree is on a disk and the reactor can wait for it.
         @param locators: responders of commands of one's own; they answer
-            workers that joined.
+            workers that joined. What is no locator is called with a worker's
+            L{Session} and gives one, which answers that worker.
         @param openRequests: where it is noted which agents are enrolling here;
             by default nowhere.
         @param hostName: the name that no agent may have; by default this
@@ -405,7 +406,8 @@ class MasterService(MultiService):
         What answers on one session.
         """
         files = MasterLocator(self.node, self.integrity, session)
-        return [files, *self.agents.locators(session), *self._locators]
+        own = locatorsFor(self._locators, lambda: session)
+        return [files, *self.agents.locators(session), *own]
 
     async def _recalculate(self) -> str:
         self._wakeups.take()

@@ -32,6 +32,7 @@ from wazuh_cluster.protocol.commands import (
 )
 from wazuh_cluster.protocol.interfaces import ISink, ISource
 from wazuh_cluster.protocol.limits import Limits
+from wazuh_cluster.protocol.locators import OwnLocator, locatorsFor
 from wazuh_cluster.protocol.peer import Peer
 from wazuh_cluster.protocol.streams import BytesSource, LaterSource, RunnerSink, RunnerSource
 from wazuh_cluster.protocol.transfer import Transfers
@@ -56,6 +57,7 @@ __all__ = [
     "KeepAlive",
     "LaterSource",
     "Limits",
+    "OwnLocator",
     "Peer",
     "RegisterAgent",
     "ReportIntegrity",
@@ -68,4 +70,5 @@ __all__ = [
     "TransferCredit",
     "Transfers",
     "UndoRegistration",
+    "locatorsFor",
 ]

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.internet.error import ConnectionClosed, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
@@ -366,7 +366,8 @@ class Peer(Protocol, amp.BoxDispatcher):
         self._responding += 1
         if self._responding >= self.limits.openResponders:
             self._stopReading()
-        answering: Deferred[Any] = super().dispatchCommand(box)
+        # A locator is an application's own, and may raise.
+        answering: Deferred[Any] = maybeDeferred(super().dispatchCommand, box)
         answering.addBoth(self._responded)
         return answering.addErrback(self._responderFailed, name, amp.ASK in box)
 

@@ -5,14 +5,14 @@ A worker's and a master's peer, connected in memory.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from attrs import define
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
-from twisted.protocols.amp import IResponderLocator
 
 from wazuh_cluster.model import MASTER, WORKER
-from wazuh_cluster.protocol import Limits, Peer, Transfers
+from wazuh_cluster.protocol import Limits, OwnLocator, Peer, Transfers, locatorsFor
 from wazuh_cluster.testing.network import MemoryNetwork, MemoryTransport
 
 
@@ -50,15 +50,16 @@ class PeerPair:
 
 def connectPeers(
     clock: Clock,
-    workerLocators: Sequence[IResponderLocator] = (),
-    masterLocators: Sequence[IResponderLocator] = (),
+    workerLocators: Sequence[OwnLocator] = (),
+    masterLocators: Sequence[OwnLocator] = (),
     limits: Limits | None = None,
     admitted: bool = True,
 ) -> PeerPair:
     """
     Connect two peers, without TLS, each with its transfers.
 
-    @param workerLocators: what the worker answers with.
+    @param workerLocators: what the worker answers with; see C{locators} of
+        the services. What is no locator is called with that end's L{Peer}.
     @param masterLocators: what the master answers with.
     @param admitted: whether Hello is taken as answered already.
     """
@@ -71,7 +72,8 @@ def connectPeers(
         (MASTER, WORKER, masterLocators),
     ):
         transfers = Transfers(role, clock, limits)
-        peer = Peer(other, [transfers, *locators], clock, limits, lambda _: None, transfers)
+        own = locatorsFor(locators, partial(ends.__getitem__, len(ends)))
+        peer = Peer(other, [transfers, *own], clock, limits, lambda _: None, transfers)
         transfers.attach(peer)
         tables.append(transfers)
         ends.append(peer)

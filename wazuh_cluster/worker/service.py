@@ -15,7 +15,7 @@ from twisted.application.internet import backoffPolicy
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
-from twisted.protocols.amp import Command, IResponderLocator
+from twisted.protocols.amp import Command
 from twisted.python.failure import Failure
 
 from wazuh_cluster import __version__
@@ -41,8 +41,10 @@ from wazuh_cluster.protocol import (
     OLDEST_VERSION,
     Hello,
     Limits,
+    OwnLocator,
     Peer,
     Transfers,
+    locatorsFor,
 )
 from wazuh_cluster.protocol.deadlines import Deadlines
 from wazuh_cluster.requests import Asker, Asking, Requests, RequestsLocator
@@ -109,7 +111,7 @@ class WorkerService(Service):
         state: IState | None = None,
         runner: Callable[[str], IRunner] | None = None,
         openRequests: IOpenRequests | None = None,
-        locators: Sequence[IResponderLocator] = (),
+        locators: Sequence[OwnLocator] = (),
         limits: Limits | None = None,
         wallClock: Callable[[], float] = time.time,
         uptime: Callable[[], float] = systemUptime,
@@ -133,7 +135,9 @@ class WorkerService(Service):
         @param openRequests: where it is noted which agents are enrolling; by
             default nowhere.
         @param locators: responders of commands of one's own; they answer the
-            master.
+            master. What is no locator is called with a link's
+            L{Peer<wazuh_cluster.protocol.Peer>} and gives one, which answers
+            on that link.
         @param uptime: the monotonic clock, see L{wazuh_cluster.uptime}.
         @param wazuhStarts: when wazuh-analysisd was started, as
             L{wazuh_cluster.home.Home.analysisdStarts}; by default from the
@@ -290,7 +294,7 @@ class WorkerService(Service):
         requests = RequestsLocator(self._offered, lambda: _THE_MASTER, deadlines)
         peer = Peer(
             MASTER,
-            [transfers, locator, requests, *self._locators],
+            [transfers, locator, requests, *locatorsFor(self._locators, lambda: peer)],
             self._reactor,
             self._limits,
             handshaken,
