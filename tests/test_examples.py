@@ -289,7 +289,7 @@ class PurityTests(SynchronousTestCase):
         """
         shown = self.shown("import wazuh_cluster.protocol")
         rest = {name for name in shown if not name.startswith("wazuh_cluster.protocol")}
-        named = ("errors", "escape", "failures", "interfaces", "journal", "model")
+        named = ("errors", "escape", "failures", "interfaces", "journal", "model", "patience")
         self.assertEqual(set(), rest - {"wazuh_cluster", *(f"wazuh_cluster.{n}" for n in named)})
         self.assertIn("wazuh_cluster.protocol.peer", shown)
 
