@@ -16,6 +16,7 @@ from attrs import define, field
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.python.filepath import FilePath
+from twisted.trial.unittest import TestCase
 
 from tests.processes import RUN, Process, ProcessCase, freePort
 from tests.stockagent import context, enroll
@@ -126,6 +127,29 @@ class Crowd:
                 return
 
 
+def checkKeys(case: TestCase, crowd: Crowd, keys: bytes) -> int:
+    """
+    Every key that was given is there, once; besides, there is at most one entry for
+    an agent that never heard what became of it.
+
+    @param keys: a C{client.keys}.
+    @return: how many such entries there are.
+    """
+    # There can be marks of agents that are gone: one that a master
+    # registered in the moment in which it was killed is replaced when it
+    # asks again.
+    lines = [line for line in keys.splitlines(True) if not line.split()[1].startswith(b"!")]
+    given = {agent.line for agent in crowd.agents if agent.line is not None}
+    case.assertEqual(set(), given - set(lines), "keys that agents have are missing")
+    for column, what in ((0, "ids"), (1, "names"), (3, "keys")):
+        counted = Counter(line.split()[column] for line in lines)
+        case.assertEqual(len(lines), len(counted), f"{what} were given twice")
+    unused = {line.split()[1] for line in lines if line not in given}
+    unheard = {agent.name for agent in crowd.agents if agent.line is None and agent.broken}
+    case.assertEqual(set(), unused - unheard, "agents that were refused have entries")
+    return len(unused)
+
+
 class StormCase(ProcessCase):
     """
     A master and workers at which agents enroll.
@@ -208,27 +232,12 @@ class StormCase(ProcessCase):
 
     def check(self, crowd: Crowd, keys: bytes) -> int:
         """
-        Every key that was given is there, once; besides, there is at most one
-        entry for an agent that never heard what became of it.
-
-        @param keys: C{client.keys} of all nodes.
-        @return: how many such entries there are.
+        As L{checkKeys}, for all nodes; and no log has a traceback.
         """
-        # There can be marks of agents that are gone: one that a master
-        # registered in the moment in which it was killed is replaced when it
-        # asks again.
-        lines = [line for line in keys.splitlines(True) if not line.split()[1].startswith(b"!")]
-        given = {agent.line for agent in crowd.agents if agent.line is not None}
-        self.assertEqual(set(), given - set(lines), "keys that agents have are missing")
-        for column, what in ((0, "ids"), (1, "names"), (3, "keys")):
-            counted = Counter(line.split()[column] for line in lines)
-            self.assertEqual(len(lines), len(counted), f"{what} were given twice")
-        unused = {line.split()[1] for line in lines if line not in given}
-        unheard = {agent.name for agent in crowd.agents if agent.line is None and agent.broken}
-        self.assertEqual(set(), unused - unheard, "agents that were refused have entries")
+        unused = checkKeys(self, crowd, keys)
         for home in self.homes:
             self.assertNotIn("Traceback", self.log(home))
             self.assertNotIn("a bug", self.log(home))
         for process in self.processes:
             self.assertNotIn(b"Traceback", process.err + process.out)
-        return len(unused)
+        return unused

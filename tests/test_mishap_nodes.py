@@ -11,13 +11,13 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Sequence
 
 from twisted.python.filepath import FilePath
 from twisted.trial.unittest import SkipTest
 
+from tests.filecalls import STRACE
 from tests.processes import ProcessCase
-
-_STRACE = shutil.which("strace")
 
 #: A node whose clock is set two hours back by SIGUSR1, and nine forward by
 #: SIGUSR2.
@@ -122,7 +122,7 @@ class TracedCase(MishapCase):
     Nodes whose system calls fail, or are their last, by strace.
     """
 
-    if _STRACE is None:
+    if STRACE is None:
         skip = "there is no strace"
 
     async def inject(self, home: FilePath[str], *faults: str, paths: tuple[str, ...] = ()) -> None:
@@ -131,32 +131,51 @@ class TracedCase(MishapCase):
 
         @param paths: only calls about these files of its home fail.
         """
-        assert _STRACE is not None
-        self.trace = FilePath(self.mktemp())
-        calls = ",".join(fault.partition(":")[0] for fault in faults)
-        wrapper = [_STRACE, "-f", "--seccomp-bpf", "-o", self.trace.path, "-e", f"trace={calls}"]
+        options = [
+            "--seccomp-bpf",
+            "-e",
+            "trace=" + ",".join(fault.partition(":")[0] for fault in faults),
+        ]
         for fault in faults:
-            wrapper += ["-e", f"inject={fault}"]
+            options += ["-e", f"inject={fault}"]
         for path in paths:
-            wrapper += ["-P", home.preauthChild(path).path]
+            options += ["-P", home.preauthChild(path).path]
+        await self.traced(home, options)
+
+    async def traced(self, home: FilePath[str], options: Sequence[str], *own: str) -> None:
+        """
+        Start a node under strace.
+
+        @param options: strace's.
+        @param own: the node's.
+        """
+        assert STRACE is not None
+        with contextlib.suppress(FileNotFoundError):
+            self.pidFile(home).remove()
+        self.trace = FilePath(self.mktemp())
+        wrapper = [STRACE, "-f", "-o", self.trace.path, *options]
         # The node outlives an strace that is killed.
         self.addCleanup(self.end, home)
-        traced = self.node(home, wrapper=wrapper)
+        self.nodes[home] = traced = self.node(home, *own, wrapper=wrapper)
         await self.until(lambda: self.pid(home) or not traced.running, "the node under strace")
         if not traced.running and b"ptrace" in traced.err:
             raise SkipTest(f"strace may not trace here: {traced.err.decode()}")
-        self.nodes[home] = traced
+
+    def pidFile(self, home: FilePath[str]) -> FilePath[str]:
+        return home.preauthChild("var/run/wazuh-cluster.pid")
 
     def pid(self, home: FilePath[str]) -> int | None:
-        path = home.preauthChild("var/run/wazuh-cluster.pid")
         try:
-            return int(path.getContent())
+            return int(self.pidFile(home).getContent())
         except (FileNotFoundError, ValueError):
             return None
 
     def end(self, home: FilePath[str]) -> None:
+        """
+        Kill the node that runs in a home, if one does.
+        """
         pid = self.pid(home)
-        if pid is not None:
+        if pid is not None and self.nodes[home].running:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
