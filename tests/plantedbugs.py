@@ -29,7 +29,7 @@ from wazuh_cluster.integrity.install import _Installation
 from wazuh_cluster.integrity.items import Item
 from wazuh_cluster.integrity.prepare import Preparation, Ready
 from wazuh_cluster.integrity.receiver import Receiver
-from wazuh_cluster.integrity.scan import _Walk
+from wazuh_cluster.integrity.walk import Walk
 from wazuh_cluster.interfaces import FileStat, IFolder, IOpenFile, Slices
 from wazuh_cluster.model import FileEntry
 from wazuh_cluster.protocol import Peer, Transfers
@@ -197,7 +197,7 @@ def timesOnly(patch: Patch) -> None:
     A file whose size and mtime are the same is not read again.
     """
 
-    def isSame(self: _Walk, path: bytes, status: FileStat) -> bool:
+    def isSame(self: Walk, path: bytes, status: FileStat) -> bool:
         paths, at = self._oldPaths, self._old
         while at < len(paths) and paths[at] < path:
             at += 1
@@ -211,7 +211,7 @@ def timesOnly(patch: Patch) -> None:
             return True
         return False
 
-    patch(_Walk, "_isSame", isSame)
+    patch(Walk, "_isSame", isSame)
 
 
 @bug("client.keys is installed at most once a second.", "twice in one second", ("keys", "cut"))

@@ -329,6 +329,7 @@ class ITree(Interface):
         algorithm: str | None = None,
         carryLinks: bool = True,
         installed: Installed | None = None,
+        only: Collection[bytes] | None = None,
     ) -> Slices[Snapshot]:
         """
         Look at all files; only those whose status changed since C{previous}, a
@@ -339,6 +340,8 @@ class ITree(Interface):
             made of is held open then, as far as it may be replaced at any
             moment.
         @param installed: what was installed since C{previous}.
+        @param only: the paths to look at, each with all below it, where the
+            others are known to be as in C{previous}.
         """
 
     def compare(

@@ -4,27 +4,26 @@ Scans: walking a home's items, hashing only what changed since the last time.
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
-from collections.abc import Callable, Sequence
-from heapq import merge
+from collections.abc import Callable, Collection, Sequence
+from typing import TypeVar
 
 from wazuh_cluster.errors import HomeError
+from wazuh_cluster.integrity.folders import joined
 from wazuh_cluster.integrity.installed import Installed
-from wazuh_cluster.integrity.items import LOCAL_PATHS, Item, Items
+from wazuh_cluster.integrity.items import LOCAL_PATHS, Items
 from wazuh_cluster.integrity.kept import Kept
-from wazuh_cluster.integrity.manifest import newHash
-from wazuh_cluster.integrity.paths import pathFault
-from wazuh_cluster.integrity.snapshot import (
-    FolderKind,
-    Scanned,
-    Snapshot,
-    SnapshotBuilder,
-    StatusColumns,
+from wazuh_cluster.integrity.rescan import PartialWalk, Unplain
+from wazuh_cluster.integrity.snapshot import Scanned, Snapshot, StatusColumns
+from wazuh_cluster.integrity.walk import (
+    LINK,
+    NO_FOLDER,
+    SPECIAL,
+    UNREADABLE,
+    Walk,
+    systemSaid,
 )
-from wazuh_cluster.interfaces import FileStat, IFileSystem, IFolder, IOpenFile, Slices
-from wazuh_cluster.model import HeldPath
+from wazuh_cluster.interfaces import IFileSystem, Slices
 
 __all__ = [
     "LINK",
@@ -39,28 +38,7 @@ __all__ = [
     "scan",
 ]
 
-#: Why a path is held, in the manifest; a snapshot's problems say more.
-LINK = "link"
-SPECIAL = "special"
-UNREADABLE = "unreadable"
-NO_FOLDER = "not a folder"
-
-#: A status taken this close to the file's own times, in nanoseconds, may be
-#: that of two contents.
-_FRESH = 2_000_000_000
-
-#: By how much the clock of a file server may be ahead of ours, in nanoseconds.
-#: What lies further in the future comes from a clock that was set back.
-_AHEAD = 3600_000_000_000
-
-_NAMES_STEP = 16384
-_STATUS_STEP = 128
-_HASHED_STEP = 8
-_PIECE = 256 * 1024
-_PIECES_STEP = 4
-
-_GONE = (errno.ENOENT, errno.ESTALE)
-_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+_W = TypeVar("_W", bound=Walk)
 
 
 def linkTargets(home: bytes, items: Items, followInto: Sequence[bytes] = ()) -> tuple[bytes, ...]:
@@ -68,7 +46,7 @@ def linkTargets(home: bytes, items: Items, followInto: Sequence[bytes] = ()) -> 
     The folders in which a carried link may end: the home, the items (which may
     be links themselves), and what the operator listed.
     """
-    return (home, *(_below(home, item.path) for item in items if not item.isFile), *followInto)
+    return (home, *(joined(home, item.path) for item in items if not item.isFile), *followInto)
 
 
 def deniedTargets(home: bytes, private: Sequence[bytes] = ()) -> tuple[bytes, ...]:
@@ -76,7 +54,7 @@ def deniedTargets(home: bytes, private: Sequence[bytes] = ()) -> tuple[bytes, ..
     Where no carried link may end, whatever is allowed: what is local to a node,
     and what else its operator keeps for it.
     """
-    return (*(_below(home, path) for path in LOCAL_PATHS), *private)
+    return (*(joined(home, path) for path in LOCAL_PATHS), *private)
 
 
 def scan(
@@ -91,6 +69,7 @@ def scan(
     installed: Installed | None = None,
     private: Sequence[bytes] = (),
     kept: Kept | None = None,
+    only: Collection[bytes] | None = None,
 ) -> Slices[Snapshot]:
     """
     Look at every file of the items, in slices.
@@ -112,6 +91,8 @@ def scan(
         algorithm; it is read by the scan after this one.
     @param private: files and folders, absolute, into which no link may lead.
     @param kept: where to hold open what is an item by itself.
+    @param only: the paths to look at, each with all below it; all others are as
+        in C{previous}. Without one everything is looked at.
 
     @raise HomeError: if the home cannot be opened.
     @raise OSError: if the system has run out of files or memory, which says
@@ -121,22 +102,31 @@ def scan(
         fileSystem.openFolder(home).close()
     except OSError as error:
         raise HomeError(
-            f"the home cannot be read: {_said(error)}",
+            f"the home cannot be read: {systemSaid(error)}",
             os.fsdecode(home),
             "make it a folder that this program may read",
         ) from None
-    walk = _Walk(fileSystem, home, items, algorithm, previous, wallClock)
-    if carryLinks:
-        walk.allowed = linkTargets(home, items, followInto)
-        walk.denied = deniedTargets(home, private)
-    if installed is not None and installed.manifest.algorithm == algorithm:
-        walk.installed = installed
-    walk.kept = kept
-    for item in items:
-        yield from walk.item(item)
-    for item in items:
-        if item.isFile and item.ownTime:
-            yield from walk.again(item)
+
+    def begin(kind: type[_W]) -> _W:
+        walk = kind(fileSystem, home, items, algorithm, previous, wallClock)
+        if carryLinks:
+            walk.allowed = linkTargets(home, items, followInto)
+            walk.denied = deniedTargets(home, private)
+        if installed is not None and installed.manifest.algorithm == algorithm:
+            walk.installed = installed
+        walk.kept = kept
+        return walk
+
+    walk: Walk | None = None
+    if only is not None and previous is not None and previous.manifest.algorithm == algorithm:
+        walk = partial = begin(PartialWalk)
+        try:
+            yield from partial.changed(previous, only)
+        except Unplain:
+            walk = None
+    if walk is None:
+        walk = begin(Walk)
+        yield from walk.all()
     snapshot = walk.builder.build(
         walk.held,
         walk.folders,
@@ -149,390 +139,3 @@ def scan(
     if kept is not None:
         kept.settle(snapshot.manifest)
     return snapshot
-
-
-class _Walk:
-    """
-    One scan under way. Everything is visited in the bytewise order of whole
-    paths, so that the result needs no sorting and the previous snapshot is
-    read along.
-    """
-
-    def __init__(
-        self,
-        fileSystem: IFileSystem,
-        home: bytes,
-        items: Items,
-        algorithm: str,
-        previous: Snapshot | None,
-        wallClock: Callable[[], float],
-    ) -> None:
-        self._fileSystem = fileSystem
-        self._home = home
-        self._items = items
-        self._wallClock = wallClock
-        # Copied for each file: to look an algorithm up takes longer.
-        self._noBytes = newHash(algorithm)
-        if previous is not None and previous.manifest.algorithm != algorithm:
-            previous = None
-        self._previous = previous
-        self._oldPaths = [] if previous is None else previous.manifest.paths
-        self._oldColumns = StatusColumns() if previous is None else previous.columns
-        self._old = 0
-        self._seen = 0
-        self.allowed: tuple[bytes, ...] = ()
-        self.denied: tuple[bytes, ...] = ()
-        self.installed: Installed | None = None
-        self.kept: Kept | None = None
-        self.builder = SnapshotBuilder(algorithm, previous)
-        self.held: list[HeldPath] = []
-        self.folders: list[bytes] = []
-        self.folderKinds: dict[FolderKind, list[bytes]] = {}
-        self.links: list[bytes] = []
-        self.problems: dict[bytes, str] = {}
-        self.hashed = 0
-        self.hashedBytes = 0
-        # What a single file looked like, of items that are one.
-        self._single: dict[bytes, FileStat] = {}
-
-    def item(self, item: Item) -> Slices[None]:
-        """
-        Walk one item.
-        """
-        place, _, name = item.path.rpartition(b"/")
-        if not item.isFile:
-            self._noteOwnFolder(item, place, name)
-            place = item.path
-        try:
-            folder = self._fileSystem.openFolder(_below(self._home, place))
-        except OSError as error:
-            if not self._isMissing(place, error):
-                path = item.path if item.isFile else item.path + b"/"
-                if error.errno == errno.ENOTDIR:
-                    self._hold(path, NO_FOLDER, "is, or lies in, what is not a folder")
-                else:
-                    self._holdFor(path, "cannot be opened", error)
-            return
-        try:
-            if item.isFile:
-                yield from self._entry(folder, item, name, item.path)
-            else:
-                yield from self._folder(folder, item, item.path + b"/")
-        finally:
-            folder.close()
-
-    def _noteOwnFolder(self, item: Item, above: bytes, name: bytes) -> None:
-        try:
-            folder = self._fileSystem.openFolder(_below(self._home, above))
-        except OSError:
-            # To open it itself will tell what is wrong.
-            return
-        try:
-            self._noteFolder(folder, item, name, item.path)
-        finally:
-            folder.close()
-
-    def _noteFolder(self, above: IFolder, item: Item, name: bytes, path: bytes) -> None:
-        """
-        Note what a folder is like, if it is one.
-        """
-        try:
-            mode, _, _, _, _, _, uid, gid, _ = above.status(name)
-        except OSError:
-            return
-        if stat.S_ISDIR(mode):
-            kind = FolderKind(item.folderMode, stat.S_IMODE(mode), uid, gid)
-            self.folderKinds.setdefault(kind, []).append(path)
-
-    def again(self, item: Item) -> Slices[None]:
-        """
-        Look a second time at an item that is a single file, after all others:
-        an agent's key is written before its assignment, so whoever has seen
-        the one must see the other.
-        """
-        if any(held.path == item.path for held in self.held):
-            return
-        place, _, name = item.path.rpartition(b"/")
-        try:
-            folder = self._fileSystem.openFolder(_below(self._home, place))
-        except OSError:
-            return
-        try:
-            status = folder.status(name)
-            known = self._single.get(item.path)
-            if stat.S_ISREG(status[0]) and (known is None or status[1:5] != known[1:5]):
-                file = folder.openRead(name)
-                try:
-                    size, digest, seen, trusted = yield from self._hash(file)
-                    self.builder.replace(item.path, size, digest, seen, trusted)
-                    self._keep(item.path, digest, size, file)
-                finally:
-                    file.close()
-        except OSError:
-            # The next scan says what is wrong.
-            return
-        finally:
-            folder.close()
-
-    def _isMissing(self, path: bytes, error: OSError) -> bool:
-        """
-        Whether there simply is nothing at C{path}: a link that leads nowhere,
-        as to a disk that is not mounted, is something.
-        """
-        if error.errno != errno.ENOENT:
-            return False
-        above = self._home
-        for name in path.split(b"/"):
-            try:
-                folder = self._fileSystem.openFolder(above)
-                try:
-                    folder.status(name)
-                finally:
-                    folder.close()
-            except OSError as deeper:
-                return deeper.errno == errno.ENOENT
-            above = _below(above, name)
-        return False
-
-    def _folder(self, folder: IFolder, item: Item, prefix: bytes) -> Slices[None]:
-        """
-        Walk a folder; C{prefix} is its path with a final slash.
-        """
-        chunks: list[list[bytes]] = [[]]
-        try:
-            for name, isFolder in folder.names():
-                if len(chunks[-1]) == _NAMES_STEP:
-                    chunks[-1].sort()
-                    chunks.append([])
-                    yield
-                # As whole paths are sorted: "a-b" comes before "a/b".
-                chunks[-1].append(name + b"/" if isFolder else name)
-        except OSError as error:
-            self._holdFor(prefix, "cannot be listed", error)
-            return
-        chunks[-1].sort()
-        everything, excludes = b"*" in item.names, self._items.excludes
-        statusOf, isSame = folder.status, self._isSame
-        for name in chunks[0] if len(chunks) == 1 else merge(*chunks):
-            if name[-1] == 0x2F:
-                if item.recursive:
-                    yield from self._subfolder(folder, item, name[:-1], prefix + name)
-                continue
-            if excludes(name):
-                continue
-            self._seen += 1
-            if self._seen % _STATUS_STEP == 0:
-                yield
-            try:
-                status = statusOf(name)
-            except OSError as error:
-                if error.errno not in _GONE and (everything or item.matches(name)):
-                    self._holdFor(prefix + name, "cannot be looked at", error)
-                continue
-            path = prefix + name
-            if stat.S_ISREG(status[0]):
-                if (everything or item.matches(name)) and not isSame(path, status):
-                    yield from self._regular(folder, name, path, status)
-            else:
-                yield from self._irregular(folder, item, name, path, status)
-
-    def _subfolder(self, folder: IFolder, item: Item, name: bytes, path: bytes) -> Slices[None]:
-        if self._cannotTravel(path):
-            return
-        self._noteFolder(folder, item, name, path[:-1])
-        try:
-            below = folder.openFolder(name)
-        except OSError as error:
-            # What is no folder any more shows as what it is the next time.
-            if error.errno not in (*_GONE, errno.ELOOP, errno.ENOTDIR):
-                self._holdFor(path, "cannot be opened", error)
-            return
-        self.folders.append(path[:-1])
-        try:
-            yield from self._folder(below, item, path)
-        finally:
-            below.close()
-
-    def _entry(self, folder: IFolder, item: Item, name: bytes, path: bytes) -> Slices[None]:
-        """
-        Look at the file of an item that is a single one.
-        """
-        try:
-            status = folder.status(name)
-        except OSError as error:
-            if error.errno not in _GONE:
-                self._holdFor(path, "cannot be looked at", error)
-            return
-        self._single[path] = status
-        if not stat.S_ISREG(status[0]):
-            yield from self._irregular(folder, item, name, path, status)
-        elif not self._isSame(path, status):
-            yield from self._regular(folder, name, path, status)
-
-    def _irregular(
-        self, folder: IFolder, item: Item, name: bytes, path: bytes, status: FileStat
-    ) -> Slices[None]:
-        matches = item.isFile or item.matches(name)
-        if stat.S_ISLNK(status[0]):
-            if matches and self.allowed:
-                yield from self._link(folder, name, path)
-            elif matches or item.recursive:
-                # It may stand for a folder with carried files in it.
-                self._hold(path, LINK, "is a link, which is not followed")
-        elif stat.S_ISDIR(status[0]):
-            if item.isFile:
-                self._hold(path + b"/", SPECIAL, "is a folder, not a file")
-        elif matches:
-            self._hold(path, SPECIAL, "is neither a file nor a folder")
-
-    def _link(self, folder: IFolder, name: bytes, path: bytes) -> Slices[None]:
-        if self._cannotTravel(path):
-            return
-        try:
-            file = folder.openLinked(name, self.allowed, self.denied)
-        except OSError as error:
-            why = {
-                errno.EACCES: "is a link to what may not be carried or read",
-                errno.EINVAL: "is a link to something that is not a file",
-                errno.ENOENT: "is a link that leads nowhere",
-            }.get(error.errno or 0, f"is a link that cannot be followed: {_said(error)}")
-            self._hold(path, LINK, why)
-            return
-        self.links.append(path)
-        try:
-            if not self._isSame(path, file.status()):
-                yield from self._read(file, path)
-        except OSError as error:
-            self.links.pop()
-            self._holdFor(path, "cannot be read", error)
-        finally:
-            file.close()
-
-    def _regular(self, folder: IFolder, name: bytes, path: bytes, status: FileStat) -> Slices[None]:
-        if self._cannotTravel(path):
-            return
-        if self.installed is not None:
-            digest = self.installed.digest(path, status)
-            if digest is not None:
-                self.builder.add(path, status.size, digest, status, False)
-                return
-        try:
-            file = folder.openRead(name)
-        except OSError as error:
-            if error.errno == errno.ELOOP:
-                self._hold(path, LINK, "became a link")
-            elif error.errno not in _GONE:
-                self._holdFor(path, "cannot be opened", error)
-            return
-        try:
-            yield from self._read(file, path)
-        except OSError as error:
-            self._holdFor(path, "cannot be read", error)
-        finally:
-            file.close()
-
-    def _read(self, file: IOpenFile, path: bytes) -> Slices[None]:
-        """
-        Take an open file in as it is.
-        """
-        size, digest, status, trusted = yield from self._hash(file)
-        self.builder.add(path, size, digest, status, trusted)
-        if path in self._single:
-            self._keep(path, digest, size, file)
-        if self.hashed % _HASHED_STEP == 0:
-            yield
-
-    def _keep(self, path: bytes, digest: bytes, size: int, file: IOpenFile) -> None:
-        """
-        Hold the very file open that was hashed: its name may be another's now.
-        """
-        if self.kept is not None:
-            self.kept.keep(path, digest, size, file.again())
-
-    def _hash(self, file: IOpenFile) -> Slices[tuple[int, bytes, FileStat, bool]]:
-        """
-        Hash an open file.
-
-        @return: its size, its digest, its status, and whether that can be
-            trusted.
-        """
-        now = self._now()
-        before = file.status()
-        hasher = self._noBytes.copy()
-        size = pieces = 0
-        while True:
-            data = file.read(_PIECE)
-            if not data:
-                break
-            hasher.update(data)
-            size += len(data)
-            pieces += 1
-            if pieces % _PIECES_STEP == 0:
-                yield
-        quiet = file.status()[:5] == before[:5] and size == before[1]
-        self.hashed += 1
-        self.hashedBytes += size
-        return size, hasher.digest(), before, quiet and self._isOld(before, now)
-
-    def _isSame(self, path: bytes, status: FileStat) -> bool:
-        """
-        Take a file over from the previous snapshot if that is safe.
-        """
-        paths, at = self._oldPaths, self._old
-        count = len(paths)
-        while at < count and paths[at] < path:
-            at += 1
-        if at == count or paths[at] != path:
-            self._old = at
-            return False
-        self._old = at + 1
-        old = self._oldColumns
-        if (
-            old.ctimesNs[at] == status[3]
-            and old.mtimesNs[at] == status[2]
-            and old.sizes[at] == status[1]
-            and old.inodes[at] == status[4]
-            and old.trusted[at]
-        ):
-            self.builder.same(at)
-            return True
-        return False
-
-    def _isOld(self, status: FileStat, now: int) -> bool:
-        """
-        Whether no change after C{now} can leave this status as it is.
-        """
-        return not (-_FRESH < now - status[2] < _FRESH or -_AHEAD < now - status[3] < _FRESH)
-
-    def _cannotTravel(self, path: bytes) -> bool:
-        """
-        Leave out a path that no node would take from another.
-        """
-        fault = pathFault(path.rstrip(b"/"))
-        if fault is not None:
-            self.problems[path] = f"cannot be carried: {fault}"
-        return fault is not None
-
-    def _hold(self, path: bytes, why: str, problem: str) -> None:
-        if not self._cannotTravel(path):
-            self.problems[path] = problem
-            self.held.append(HeldPath(path, why))
-
-    def _holdFor(self, path: bytes, what: str, error: OSError) -> None:
-        """
-        Hold what the system refused, unless that says nothing about the file.
-        """
-        if error.errno in _EXHAUSTED:
-            raise error
-        self._hold(path, UNREADABLE, f"{what}: {_said(error)}")
-
-    def _now(self) -> int:
-        return round(self._wallClock() * 1e9)
-
-
-def _below(folder: bytes, path: bytes) -> bytes:
-    return folder.rstrip(b"/") + b"/" + path
-
-
-def _said(error: OSError) -> str:
-    return os.strerror(error.errno) if error.errno else str(error)

@@ -178,6 +178,17 @@ class SnapshotBuilder:
             self._runStart = index
         self._runEnd = index + 1
 
+    def sameRun(self, start: int, end: int) -> None:
+        """
+        The next files are those from C{start} to before C{end} there.
+        """
+        if start == end:
+            return
+        if start != self._runEnd:
+            self._flush()
+            self._runStart = start
+        self._runEnd = end
+
     def add(self, path: bytes, size: int, digest: bytes, status: FileStat, trusted: bool) -> None:
         """
         The next file.

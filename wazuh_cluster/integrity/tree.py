@@ -8,7 +8,7 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
 
 from attrs import evolve
@@ -106,6 +106,7 @@ class DirectoryTree:
         algorithm: str | None = None,
         carryLinks: bool = True,
         installed: Installed | None = None,
+        only: Collection[bytes] | None = None,
     ) -> Slices[Snapshot]:
         """
         See L{ITree.scan}.
@@ -122,6 +123,7 @@ class DirectoryTree:
             installed,
             self._private,
             self._kept if carryLinks else None,
+            only,
         )
 
     def compare(

@@ -410,9 +410,9 @@ class MasterService(MultiService):
         return [files, *self.agents.locators(session), *own]
 
     async def _recalculate(self) -> str:
-        self._wakeups.take()
+        only = self._wakeups.take()
         try:
-            snapshot = await self._scanRunner.run(self._tree.scan(self._snapshot))
+            snapshot = await self._scanRunner.run(self._tree.scan(self._snapshot, only=only))
             result = await self.integrity.recalculate(snapshot)
         except BaseException:
             self._wakeups.failed()
