@@ -4,6 +4,7 @@ Tests for C{twistd wazuh-cluster} as real processes.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -22,6 +23,15 @@ RealFileSystem.syncAll = lambda *arguments: time.sleep(100)
 from twisted.scripts.twistd import run
 run()
 """
+
+_JSON_TOO = b"""<ossec_config>
+  <logging>
+    <log_format>plain,json</log_format>
+  </logging>
+</ossec_config>
+"""
+
+_TOTALS = r" in \d+\.\d{3}s\. Files to create: \d+ \| Files to update: \d+ \| Files to delete: \d+"
 
 
 class NodesTests(ProcessCase):
@@ -42,9 +52,12 @@ class NodesTests(ProcessCase):
     async def test_syncAndStop(self) -> None:
         """
         What the master has is on two workers; an edit follows; all stop
-        cleanly, and their logs show no error and no key.
+        cleanly, and their logs show no error and no key. Each sync has its line of
+        totals on both sides; the master's log is there as JSON too, as it is asked for.
         """
         master, one, two = homes = self.cluster("one", "two")
+        conf = master.preauthChild("etc/ossec.conf")
+        conf.setContent(conf.getContent() + _JSON_TOO)
         rules = master.preauthChild("etc/rules/local_rules.xml")
         rules.setContent(b"<group>1</group>")
         processes = [self.node(master)]
@@ -66,6 +79,18 @@ class NodesTests(ProcessCase):
             path = home.preauthChild("logs/cluster.log").path
             self.assertEqual(0o640, stat.S_IMODE(os.stat(path).st_mode))
             self.assertFalse(home.preauthChild("var/run/wazuh-cluster.pid").exists())
+            self.assertEqual(home is master, home.preauthChild("logs/cluster.json").exists())
+        self.assertRegex(self.log(one), r"\[Worker one\] \[Integrity sync\] Finished" + _TOTALS)
+        totals = _TOTALS.replace(": ", " in worker: ")
+        self.assertRegex(self.log(master), r"\[Worker one\] \[Integrity sync\] Finished" + totals)
+        records = [
+            json.loads(row)
+            for row in master.preauthChild("logs/cluster.json").getContent().splitlines()
+        ]
+        self.assertEqual(
+            [row.partition(": ")[2] for row in self.log(master).splitlines()],
+            ["[{node}] [{task}] {description}".format(**record) for record in records],
+        )
 
     def rule(self, home: FilePath[str]) -> bytes:
         path = home.preauthChild("etc/rules/local_rules.xml")

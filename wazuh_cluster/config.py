@@ -25,6 +25,7 @@ from wazuh_cluster.configvalues import parseBind
 from wazuh_cluster.errors import ConfigError
 from wazuh_cluster.globalblock import DEFAULT_DISCONNECTION_TIME, disconnectionTime
 from wazuh_cluster.home import Home
+from wazuh_cluster.loggingblock import logFormats
 from wazuh_cluster.model import MASTER, WORKER
 
 
@@ -50,6 +51,7 @@ class Config:
     @ivar disabled: whether the block says that there is to be no cluster.
     @ivar keyProblem: one line if the key is known to everybody: the node runs,
         and shows this as an error.
+    @ivar jsonLog: whether Wazuh's programs are to write their logs as JSON too.
     @ivar auth: how agents enroll; Wazuh's defaults if C{disabled}.
     @ivar warnings: one line each, for the log.
     """
@@ -67,6 +69,7 @@ class Config:
     disconnectionTime: float = DEFAULT_DISCONNECTION_TIME
     disabled: bool = False
     keyProblem: str | None = None
+    jsonLog: bool = False
     auth: AuthSettings = field(factory=AuthSettings)
     warnings: tuple[str, ...] = ()
 
@@ -200,6 +203,7 @@ def readConfig(
         disconnectionTime=disconnectionTime(text, where),
         disabled=disabled,
         keyProblem=keyProblem,
+        jsonLog="json" in logFormats(text, where),
         auth=AuthSettings() if disabled else auth.settings(),
         # Last, because reading the values above adds to them.
         warnings=(*reader.warnings, *auth.warnings),

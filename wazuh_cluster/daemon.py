@@ -32,7 +32,7 @@ from wazuh_cluster.endpoints import listenProblem
 from wazuh_cluster.errors import BadInput, HomeError
 from wazuh_cluster.homelock import HomeLock
 from wazuh_cluster.journal import MAIN, Journal
-from wazuh_cluster.log import ClusterLog
+from wazuh_cluster.log import ClusterLogs
 from wazuh_cluster.periodic import Periodic
 from wazuh_cluster.renewal import Renewal
 from wazuh_cluster.threads import callReactor
@@ -77,7 +77,7 @@ class NodeService(MultiService):
         self,
         reactor: Any,
         node: IService,
-        log: ClusterLog,
+        log: ClusterLogs,
         config: Config,
         lock: HomeLock,
         background: bool,

@@ -90,6 +90,13 @@ class Home:
         return self.join("logs/cluster.log")
 
     @property
+    def jsonLog(self) -> str:
+        """
+        The same as JSON, where that is asked for.
+        """
+        return self.join("logs/cluster.json")
+
+    @property
     def logFolder(self) -> str:
         """
         Where rotated logs go.

@@ -1,5 +1,5 @@
 """
-ClusterLog: the observer that writes C{logs/cluster.log}.
+ClusterLog: the observer that writes C{logs/cluster.log}, or C{logs/cluster.json}.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Event, Lock
 from typing import Protocol
 
@@ -15,7 +15,7 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel
 from zope.interface import implementer
 
 from wazuh_cluster.logfile import LogFile
-from wazuh_cluster.logline import Line, LineFormat, LocalTime
+from wazuh_cluster.logline import Line, LineFormat, LocalTime, Render, plainLine
 from wazuh_cluster.threads import StartThread, startDaemon
 
 #: After how many seconds a write that failed is tried again.
@@ -112,6 +112,8 @@ class ClusterLog:
 
         2026/11/22 18:03:11 INFO: [Worker worker-1] [Integrity sync] Finished in 0.004s.
 
+    or, with another C{render}, as others.
+
     It opens and starts nothing before L{start}, and keeps the events until
     then. No event waits for the disk: lines go through a queue to a thread,
     and when the queue is full they are dropped, counted, and the count is
@@ -129,6 +131,7 @@ class ClusterLog:
         queueSize: int = 10_000,
         wallClock: Callable[[], float] = time.time,
         localTime: LocalTime = time.localtime,
+        render: Render = plainLine,
         thread: LogThread | None = None,
         tell: Callable[[str], None] = tellStandardError,
     ) -> None:
@@ -136,11 +139,12 @@ class ClusterLog:
         @param tag: that of events that have none, without brackets.
         @param level: the lowest level that is written.
         @param queueSize: how many lines may wait.
+        @param render: makes the bytes of each line.
         @param tell: told, in one line, of what keeps the log from being
             written; once, until it was written again.
         """
         self.path = path
-        self._format = LineFormat(tag, level, localTime)
+        self._format = LineFormat(tag, level, localTime, render)
         self._wallClock = wallClock
         self._queueSize = queueSize
         self._thread = WriterThread() if thread is None else thread
@@ -267,6 +271,52 @@ class ClusterLog:
         except (OSError, ValueError):
             # Standard error is closed: there is nobody left to tell.
             return
+
+
+@implementer(ILogObserver)
+class ClusterLogs:
+    """
+    Several logs of the same events, each in a file and with a thread of its own:
+    what keeps one from being written holds up no other.
+    """
+
+    def __init__(self, logs: Sequence[ClusterLog]) -> None:
+        self._logs = tuple(logs)
+
+    def __call__(self, event: LogEvent) -> None:
+        """
+        See L{ClusterLog.__call__}.
+        """
+        for log in self._logs:
+            log(event)
+
+    def hide(self, secret: str) -> None:
+        """
+        See L{ClusterLog.hide}.
+        """
+        for log in self._logs:
+            log.hide(secret)
+
+    def start(self) -> None:
+        """
+        See L{ClusterLog.start}.
+        """
+        for log in self._logs:
+            log.start()
+
+    def reopen(self) -> None:
+        """
+        See L{ClusterLog.reopen}.
+        """
+        for log in self._logs:
+            log.reopen()
+
+    def stop(self, timeout: float = 1.0) -> None:
+        """
+        See L{ClusterLog.stop}; C{timeout} is for all of them together.
+        """
+        for log in self._logs:
+            log.stop(timeout / len(self._logs))
 
 
 _TOO_SLOW = "the disk was too slow"

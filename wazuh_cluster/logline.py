@@ -1,9 +1,10 @@
 """
-How an event becomes lines of C{cluster.log}.
+How an event becomes lines of C{cluster.log}, or of C{cluster.json}.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -33,9 +34,22 @@ _NAMES = {
     LogLevel.critical: "CRITICAL",
 }
 
+_JSON_NAMES = {
+    LogLevel.debug: "debug",
+    LogLevel.info: "info",
+    LogLevel.warn: "warning",
+    LogLevel.error: "error",
+    LogLevel.critical: "critical",
+}
+
+#: The daemon's name in Wazuh's logs.
+PROGRAM = "wazuh-clusterd"
+
 # Who says that an observer raised an exception.
 _OBSERVERS = "twisted.logger._observer"
 _CUT = " [cut]"
+# Of a tag or a task in JSON, where what comes after them must not be cut off.
+_LONGEST_TAG = 200
 
 
 class Line(NamedTuple):
@@ -50,6 +64,57 @@ class Line(NamedTuple):
     data: bytes
 
 
+#: Makes the bytes of one line, less than L{MAX_LINE} and without its end, of its
+#: local time, as text, its level, and three texts that may not be safe to show:
+#: the tag, the task, and what there is to say.
+Render = Callable[[str, object, str, str, str], bytes]
+
+
+def plainLine(when: str, level: object, tag: str, task: str, text: str) -> bytes:
+    """
+    A line of C{cluster.log}. See L{Render}.
+    """
+    data = (
+        f"{when} {_NAMES.get(level, 'INFO')}: " + escape(f"[{tag}] [{task}] {text[:MAX_LINE]}")
+    ).encode("utf-8")
+    if len(data) >= MAX_LINE or len(text) > MAX_LINE:
+        room = MAX_LINE - len(_CUT) - 1
+        data = data[:room].decode("utf-8", "ignore").encode("utf-8") + _CUT.encode()
+    return data
+
+
+def jsonLine(when: str, level: object, tag: str, task: str, text: str) -> bytes:
+    """
+    A line of C{cluster.json}: an object with the members that Wazuh's daemons
+    write, and C{node} and C{task}. See L{Render}.
+    """
+    record = {
+        "timestamp": when,
+        "tag": PROGRAM,
+        "level": _JSON_NAMES.get(level, "info"),
+        "node": escape(tag[:_LONGEST_TAG]),
+        "task": escape(task[:_LONGEST_TAG]),
+        "description": "",
+    }
+    description = escape(text[:MAX_LINE])
+    room = MAX_LINE - 1 - len(_json(record))
+    if len(text) > MAX_LINE or len(_json(description)) - 2 > room:
+        room -= len(_CUT)
+        kept = 0
+        for character in description:
+            room -= len(_json(character)) - 2
+            if room < 0:
+                break
+            kept += 1
+        description = description[:kept] + _CUT
+    record["description"] = description
+    return _json(record)
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+
+
 class LineFormat:
     """
     Makes lines of events, and leaves out those that do not belong in the log:
@@ -61,10 +126,15 @@ class LineFormat:
     """
 
     def __init__(
-        self, tag: str, level: object = LogLevel.info, localTime: LocalTime = time.localtime
+        self,
+        tag: str,
+        level: object = LogLevel.info,
+        localTime: LocalTime = time.localtime,
+        render: Render = plainLine,
     ) -> None:
         self.tag = tag
         self.level = level
+        self._render = render
         self._localTime = localTime
         self._secrets: list[str] = []
         # What another log failed of, and when that was said.
@@ -137,15 +207,11 @@ class LineFormat:
         for secret in self._secrets:
             text = text.replace(secret, "***")
         local = self._localTime(when)
-        data = (
+        date = (
             f"{local.tm_year:04}/{local.tm_mon:02}/{local.tm_mday:02} "
-            f"{local.tm_hour:02}:{local.tm_min:02}:{local.tm_sec:02} "
-            f"{_NAMES.get(level, 'INFO')}: "
-            + escape(f"[{tag or self.tag}] [{task or MAIN}] {text[:MAX_LINE]}")
-        ).encode("utf-8")
-        if len(data) >= MAX_LINE or len(text) > MAX_LINE:
-            room = MAX_LINE - len(_CUT) - 1
-            data = data[:room].decode("utf-8", "ignore").encode("utf-8") + _CUT.encode()
+            f"{local.tm_hour:02}:{local.tm_min:02}:{local.tm_sec:02}"
+        )
+        data = self._render(date, level, tag or self.tag, task or MAIN, text)
         return Line((local.tm_year, local.tm_mon, local.tm_mday), data + b"\n")
 
 

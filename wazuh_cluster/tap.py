@@ -44,7 +44,8 @@ from wazuh_cluster.homelock import HomeLock
 from wazuh_cluster.integrity import DirectoryTree, RealFileSystem
 from wazuh_cluster.interfaces import IClusterTrust
 from wazuh_cluster.journal import MAIN, Journal
-from wazuh_cluster.log import ClusterLog
+from wazuh_cluster.log import ClusterLog, ClusterLogs
+from wazuh_cluster.logline import jsonLine, plainLine
 from wazuh_cluster.model import MASTER, Identity, NodeName
 from wazuh_cluster.renewal import Renewal
 from wazuh_cluster.scripts.homeoptions import defaultHome
@@ -152,7 +153,11 @@ def makeService(options: Options) -> IService:
     except BadInput as problem:
         raise SystemExit(str(problem)) from None
     tag = "Master" if config.role == MASTER else f"Worker {config.nodeName}"
-    log = ClusterLog(home.log, tag, level=LogLevel.debug if options["verbose"] else LogLevel.info)
+    level = LogLevel.debug if options["verbose"] else LogLevel.info
+    files = [(home.log, plainLine)]
+    if config.jsonLog:
+        files.append((home.jsonLog, jsonLine))
+    log = ClusterLogs([ClusterLog(path, tag, level=level, render=each) for path, each in files])
     if len(config.key) == KEY_LENGTH:
         log.hide(config.key)
     reactor = _theReactor()

@@ -5,6 +5,7 @@ sends, and who hears of a new generation.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,6 +41,10 @@ _LONGEST = 1000
 #: Lines about what workers say that may be written at once, and a second.
 _TOLD = 1024
 _TOLD_RATE = 50.0
+
+_COUNTS = re.compile(
+    "Files to create: [0-9]+ \\| Files to update: [0-9]+ \\| Files to delete: [0-9]+"
+)
 
 
 class MasterIntegrity:
@@ -193,7 +198,7 @@ class MasterIntegrity:
             "Finished in {seconds:.3f}s. {counts}. {received} bytes sent, {failed} files failed. "
             "{state} generation {generation}.",
             seconds=report["milliseconds"] / 1000,
-            counts=report["counts"],
+            counts=_inWorker(report["counts"]),
             generation=_generation(report).describe(),
             received=report["received"],
             failed=report["failed"],
@@ -277,6 +282,16 @@ def _lines(text: str) -> list[str]:
 def _failure(line: str) -> tuple[bytes, str]:
     path, _, why = line.partition(": ")
     return path.encode("utf-8", "backslashreplace"), why
+
+
+def _inWorker(counts: str) -> str:
+    """
+    A worker's counts, in the words that people's parsers know on a master. Any
+    other text of a worker stays as it is.
+    """
+    if _COUNTS.fullmatch(counts) is None:
+        return counts
+    return counts.replace(": ", " in worker: ")
 
 
 def _state(report: dict[str, Any]) -> str:
