@@ -1,6 +1,6 @@
 """
 A crowd of agents that wants to enroll while nodes are killed, and what must be
-true of C{client.keys} in the end.
+true of C{client.keys} all the time and in the end.
 """
 
 from __future__ import annotations
@@ -14,15 +14,21 @@ from threading import Event, Lock, Thread
 
 from attrs import define, field
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import LoopingCall
+from twisted.python import log
 from twisted.python.filepath import FilePath
 from twisted.trial.unittest import TestCase
 
-from tests.processes import RUN, Process, ProcessCase, freePort
+from tests.processes import COMMAND, RUN, Process, ProcessCase, freePort
 from tests.stockagent import context, enroll
 
-#: Seconds between two attempts of one agent.
+#: Seconds between two attempts of one agent, and between two looks at the files.
 PAUSE = 0.25
+LOOK = 0.05
+
+#: As agents of this version ask.
+REQUEST = b"OSSEC A:'%s' V:'v4.14.7' G:'default'\n"
 
 _KEY = re.compile(rb"OSSEC K:'([0-9]+) (\S+) any ([0-9a-f]{64})'")
 
@@ -108,7 +114,7 @@ class Crowd:
     def _live(self, agent: Agent) -> None:
         while agent.broken + len(agent.refusals) < self._tries:
             try:
-                answer = enroll(agent.port, b"OSSEC A:'%s'\n" % agent.name, self._tls)
+                answer = enroll(agent.port, REQUEST % agent.name, self._tls)
             except ConnectionRefusedError:
                 # No node was reached.
                 pass
@@ -150,6 +156,50 @@ def checkKeys(case: TestCase, crowd: Crowd, keys: bytes) -> int:
     return len(unused)
 
 
+class Witness:
+    """
+    Looks at all C{client.keys} again and again.
+
+    @ivar problems: what was ever wrong.
+    """
+
+    def __init__(self, homes: Sequence[FilePath[str]], crowd: Crowd) -> None:
+        """
+        @param homes: the master's first.
+        """
+        self.problems: list[str] = []
+        self._paths = [home.preauthChild("etc/client.keys") for home in homes]
+        self._crowd = crowd
+        self._known: dict[bytes, tuple[bytes, ...]] = {}
+        self._seen: list[bytes] = [b""] * len(homes)
+
+    def look(self) -> None:
+        """
+        Look once.
+        """
+        # Whoever has a key by now is in the file that is read afterwards.
+        given = {agent.line for agent in self._crowd.agents if agent.line is not None}
+        for number, path in enumerate(self._paths):
+            content = path.getContent() if path.exists() else b""
+            if content != self._seen[number]:
+                self._seen[number] = content
+                self._check(path.path, content)
+            if not number and not given <= set(content.splitlines(True)):
+                self.problems.append(f"{path.path}: keys that agents have are missing")
+
+    def _check(self, path: str, content: bytes) -> None:
+        lines = content.splitlines(True)
+        if lines and not lines[-1].endswith(b"\n"):
+            self.problems.append(f"{path}: half a file")
+        ids = [line.split(b" ", 1)[0] for line in lines]
+        if len(set(ids)) != len(ids):
+            self.problems.append(f"{path}: an id twice")
+        for line in lines:
+            number, *rest = line.replace(b" !", b" ").split()
+            if self._known.setdefault(number, tuple(rest)) != tuple(rest):
+                self.problems.append(f"{path}: an id for two agents, {number!r}")
+
+
 class StormCase(ProcessCase):
     """
     A master and workers at which agents enroll.
@@ -189,20 +239,39 @@ class StormCase(ProcessCase):
         """
         crowd = Crowd(ports or self.ports, count, lanes, tries)
         self.addCleanup(crowd.stop)
+        self.witness = Witness(self.homes, crowd)
+        looking = LoopingCall(self.witness.look)
+        looking.start(LOOK).addErrback(log.err)
+        self.addCleanup(looking.stop)
         return crowd
 
-    async def killed(self, number: int) -> None:
+    async def killed(self, *numbers: int) -> None:
         """
-        Kill a node, and start it again.
+        Kill nodes at once, and start them again.
         """
-        self.nodes[number].kill(signal.SIGKILL)
-        await self.nodes[number].ended
-        before = self.log(self.homes[number]).count("Agents can enroll at")
-        self.nodes[number] = self.listener(number)
-        await self.until(
-            lambda: self.log(self.homes[number]).count("Agents can enroll at") > before,
-            "a listener that is back",
-        )
+        for number in numbers:
+            self.nodes[number].kill(signal.SIGKILL)
+        await gatherResults([self.nodes[number].ended for number in numbers])
+        before = {n: self.log(self.homes[n]).count("Agents can enroll at") for n in numbers}
+        for number in numbers:
+            self.nodes[number] = self.listener(number)
+        for number in numbers:
+            await self.until(
+                lambda: self.log(self.homes[number]).count("Agents can enroll at") > before[number],  # noqa: B023
+                "a listener that is back",
+            )
+
+    async def command(self, number: int, *arguments: str) -> tuple[int, str]:
+        """
+        Run C{wazuh-cluster} on a node.
+
+        @return: its status, and what it wrote.
+        """
+        home = self.homes[number].path
+        process = self.spawn([*arguments, "--home", home], code=COMMAND)
+        status = await process.ended
+        self.assertNotIn(b"Traceback", process.err)
+        return status, (process.out + process.err).decode("utf-8")
 
     def keys(self, home: FilePath[str]) -> bytes:
         """
@@ -221,6 +290,7 @@ class StormCase(ProcessCase):
             home.preauthChild("queue/wazuh_cluster/undo-registrations") for home in self.homes
         ]
         await self.until(lambda: not any(each.exists() for each in undoing), "nothing to undo")
+        self.assertEqual(0, (await self.command(0, "groups", "list"))[0])
         await self.until(lambda: not any(map(self.leftovers, self.homes)), "no leftovers")
 
         def same() -> list[bytes]:
@@ -228,13 +298,23 @@ class StormCase(ProcessCase):
             found = {self.keys(home) for home in [*self.homes, *self.homes]}
             return list(found) if len(found) == 1 else []
 
-        return (await self.until(same, "the same keys everywhere"))[0]
+        keys = (await self.until(same, "the same keys everywhere"))[0]
+        self.witness.look()
+        self.assertEqual([], self.witness.problems)
+        return keys
 
     def check(self, crowd: Crowd, keys: bytes) -> int:
         """
-        As L{checkKeys}, for all nodes; and no log has a traceback.
+        As L{checkKeys}, for all nodes, of which each has the agents' groups; and
+        no log has a traceback.
         """
         unused = checkKeys(self, crowd, keys)
+        wanted = sorted(
+            line.split()[0].decode("ascii") for line in keys.splitlines() if b" !" not in line
+        )
+        for home in self.homes:
+            folder = home.preauthChild("queue/agent-groups")
+            self.assertEqual(wanted, sorted(each.basename() for each in folder.children()))
         for home in self.homes:
             self.assertNotIn("Traceback", self.log(home))
             self.assertNotIn("a bug", self.log(home))

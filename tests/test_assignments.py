@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import given, settings
@@ -444,13 +445,21 @@ class FileAssignmentsTests(AssignmentsContractMixin, SynchronousTestCase):
 
     def test_killedInTheMiddle(self) -> None:
         """
-        What a process left beside the files when it was killed goes, and is
-        nobody's assignment.
+        What a process left beside the files when it was killed goes with the
+        first that the next one does, whatever it is, and is nobody's assignment.
         """
-        self.put(".001.0123456789ab.wctmp.tmp", b"web\n")
         self.put("001", b"db\n")
-        self.assertEqual(1, self.counts()["db"])
-        self.assertEqual([b"001"], self.fs.listTree(b"/h/queue/agent-groups"))
+        works: list[Callable[[], Deferred[Any]]] = [
+            lambda: self.assignments.groups(),
+            lambda: self.assignments.of([7]),
+            lambda: self.assignments.missing(["web"]),
+            lambda: self.assignments.assign({1: ("web",)}),
+        ]
+        for work in works:
+            self.put(".001.0123456789ab.wctmp.tmp", b"web\n")
+            self.assignments = self.another()
+            self.get(work())
+            self.assertEqual([b"001"], self.fs.listTree(b"/h/queue/agent-groups"))
         self.assertEqual([], self.said())
 
     def test_stoppedInTheMiddle(self) -> None:

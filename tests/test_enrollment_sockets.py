@@ -20,17 +20,20 @@ from twisted.internet.task import deferLater
 from twisted.python.filepath import FilePath
 from twisted.trial.unittest import TestCase
 
-from tests.enrollmentcase import MemoryRegistrar, keyOf
+from tests.enrollmentcase import MemoryEnroller, MemoryRegistrar, keyOf
 from tests.processes import Process, ProcessCase, freePort
 from tests.stockagent import allInThreads, context, enroll, inThread
 from wazuh_cluster.authsettings import AuthSettings
-from wazuh_cluster.enrollment import EnrollmentService
+from wazuh_cluster.enrollment import EnrollmentService, IEnroller
 from wazuh_cluster.home import Home, makeHome
 from wazuh_cluster.integrity import DirectoryTree
 from wazuh_cluster.master import MasterService
 from wazuh_cluster.model import NodeName
 from wazuh_cluster.testing.trust import testTrust
 from wazuh_cluster.worker import WorkerService
+
+#: What a proxy says first.
+_PROXIED = b"PROXY TCP4 203.0.113.7 127.0.0.1 40000 1515\r\n"
 
 
 def portOf(port: IListeningPort) -> int:
@@ -98,10 +101,15 @@ class SocketTests(TestCase):
         settings: AuthSettings | None = None,
     ) -> int:
         assert node.enroller is not None
+        return await self.listenFor(node.enroller, endpoint, settings)
+
+    async def listenFor(
+        self, enroller: IEnroller, endpoint: str, settings: AuthSettings | None = None
+    ) -> int:
         service = EnrollmentService(
             reactor,
             serverFromString(reactor, endpoint),
-            node.enroller,
+            enroller,
             settings or AuthSettings(),
             self.home("listener"),
         )
@@ -146,8 +154,7 @@ class SocketTests(TestCase):
         _, worker = await self.nodes()
         port = await self.listen(worker, "haproxy:tcp:0:interface=127.0.0.1")
         line = b"OSSEC A:'web-1' IP:'src'\n"
-        header = b"PROXY TCP4 203.0.113.7 127.0.0.1 40000 1515\r\n"
-        answer = await inThread(enroll, port, line, None, header)
+        answer = await inThread(enroll, port, line, None, _PROXIED)
         self.assertIn(b"'001 web-1 203.0.113.7 ", answer)
 
     async def test_strangers(self) -> None:
@@ -171,6 +178,36 @@ class SocketTests(TestCase):
         for received in await plain:
             self.assertNotIn(b"OSSEC", received)
         self.assertEqual(1, len(self.registrar.requests))
+
+    async def test_atOnce(self) -> None:
+        """
+        An agent has its answer in the turn of the reactor in which it is not to
+        be undone any more, also behind a proxy.
+        """
+        enroller = MemoryEnroller()
+        enroller.hold = True
+
+        def ask(port: int, name: bytes, first: bytes, answered: Event) -> bytes:
+            with socket.create_connection(("127.0.0.1", port), timeout=60) as plain:
+                plain.sendall(first)
+                with context().wrap_socket(plain) as wrapped:
+                    wrapped.sendall(b"OSSEC A:'%s'\n" % name)
+                    received = wrapped.recv(4096)
+                    answered.set()
+            return received
+
+        for endpoint, name, first in (
+            ("tcp:0:interface=127.0.0.1", b"web-1", b""),
+            ("haproxy:tcp:0:interface=127.0.0.1", b"web-2", _PROXIED),
+        ):
+            port = await self.listenFor(enroller, endpoint)
+            answered = Event()
+            asking = inThread(ask, port, name, first, answered)
+            await self.until(lambda: bool(enroller.waiting))
+            enroller.release()
+            # Nothing is done by the reactor meanwhile.
+            self.assertTrue(answered.wait(60))
+            self.assertIn(b"OSSEC K:", await asking)
 
     async def test_leavesEarly(self) -> None:
         """

@@ -104,6 +104,7 @@ class FileAssignments:
         # For the runner's works alone, which never overlap.
         self._index = GroupIndex()
         self._looked: float | None = None
+        self._swept = False
         # Name to mark, of what was told to be no assignment.
         self._odd: dict[bytes, int] = {}
         # Name and why, from the runner's thread to the reactor's.
@@ -252,6 +253,25 @@ class FileAssignments:
             raise _noGroup(missing[0])
         yield from self._write(wanted)
 
+    def _afterSweep(self, work: Slices[T]) -> Slices[T]:
+        """
+        The first work removes what a process left that died while it wrote:
+        nobody else writes such files here.
+        """
+        if not self._swept:
+            with suppress(OSError), self._opened(ASSIGNMENTS) as folder:
+                if folder is not None:
+                    left: list[bytes] = []
+                    for steps, (name, isFolder) in enumerate(folder.names(), 1):
+                        if steps % 1024 == 0:
+                            yield
+                        if not isFolder and isTemporary(name):
+                            left.append(name)
+                    for name in left:
+                        folder.unlink(name)
+            self._swept = True
+        return (yield from work)
+
     # Writing.
 
     def _write(self, wanted: Mapping[int, tuple[str, ...]]) -> Slices[None]:
@@ -326,10 +346,6 @@ class FileAssignments:
                         agents.append(agent)
                     elif not isTemporary(name):
                         odd.append(name)
-                    elif self._looked is None:
-                        # Of a process that died: here, nobody else writes such.
-                        with suppress(OSError):
-                            folder.unlink(name)
                 agents.sort()
                 for steps, agent in enumerate(agents, 1):
                     if steps % _STEPS == 0:
@@ -419,7 +435,7 @@ class FileAssignments:
     # What the reactor's thread does.
 
     def _run(self, work: Slices[T]) -> Deferred[T]:
-        done = self._runner.run(work)
+        done = self._runner.run(self._afterSweep(work))
         done.addErrback(_storeFailed)
         return done.addBoth(self._said)
 

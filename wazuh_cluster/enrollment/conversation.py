@@ -163,4 +163,7 @@ class Conversation(Protocol):
         self._enrolling = None
         self._visitors.leaving(self._visitor)
         self.transport.write(text.encode("utf-8"))
+        # Whatever is written is not undone, so it should not lie here when this
+        # process is killed.
+        self._visitor.push()
         self.transport.loseConnection()

@@ -11,9 +11,16 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable
 from enum import Enum, auto
+from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocol, IReactorTime
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IProtocol,
+    IReactorTime,
+    IWriteDescriptor,
+)
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
@@ -108,6 +115,17 @@ class Visitor(Protocol):
         Whether nothing more can be said to it.
         """
         return self.stage is Stage.GONE or bool(getattr(self.transport, "disconnecting", False))
+
+    def push(self) -> None:
+        """
+        Give to the system what was written, as far as it takes it now, and not
+        only in the reactor's next turn.
+        """
+        transport: Any = self.transport
+        # One that is closing wants the reactor to hear what comes of it; any
+        # other is told again, if it could not write.
+        if IWriteDescriptor.providedBy(transport) and not self.closing:
+            transport.doWrite()
 
     def turnAway(self, why: str) -> None:
         """
