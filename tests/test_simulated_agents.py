@@ -17,6 +17,7 @@ from wazuh_cluster.testing.simulation import Agents, Files, SimCluster
 from wazuh_cluster.testing.simulation.contents import KEYS
 from wazuh_cluster.testing.simulation.disk import SimDisk
 from wazuh_cluster.testing.simulation.enrolling import Attempt
+from wazuh_cluster.testing.simulation.files import write
 from wazuh_cluster.testing.simulation.registrations import History
 
 _PATH = b"/var/ossec/" + KEYS
@@ -254,6 +255,16 @@ class AgentsTests(SynchronousTestCase):
         self.cluster.peaceful = False
         self.cluster.machines["w1"].kill()
         self.assertEqual(self.ask("a1", "w1"), b"")
+
+    def test_byHand(self) -> None:
+        """
+        What somebody adds and removes by hand is known, though nobody asked for it.
+        """
+        for content in (lineOf(7, "byhand"), b""):
+            write(self.cluster.master, KEYS, content)
+            self.agents.history.edited(content)
+            self.cluster.run(12)
+        self.assertIn(b"'008 a1", self.ask("a1", "w1"))
 
     def test_removed(self) -> None:
         """

@@ -114,7 +114,7 @@ class KeysBook:
         self._toldOthers = 0
         self._isLooking = False
         self._looked = monotonic()
-        self._pauses: set[Deferred[None]] = set()
+        self._pauses: dict[Deferred[None], None] = {}
         self._isStopped = False
 
     def stop(self) -> None:
@@ -207,13 +207,13 @@ class KeysBook:
             raise Stopped("the registrar was stopped")
         # A little longer, for the two clocks are not the same.
         pause: Deferred[None] = deferLater(self._clock, QUIET * 1.1, lambda: None)
-        self._pauses.add(pause)
+        self._pauses[pause] = None
         try:
             await pause
         except CancelledError:
             raise Stopped("the registrar was stopped") from None
         finally:
-            self._pauses.discard(pause)
+            self._pauses.pop(pause, None)
 
     def _lookAgain(self) -> None:
         """

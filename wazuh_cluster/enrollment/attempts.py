@@ -99,7 +99,7 @@ class Attempts:
         self._wakeUp = wakeUp
         self._log = Journal(ENROLLMENT)
         self._complaints = Repeats(clock, REMIND_AFTER)
-        self._underWay: set[Deferred[Enrolled]] = set()
+        self._underWay: dict[Deferred[Enrolled], None] = {}
         self._stopped = False
 
     def start(self) -> None:
@@ -139,10 +139,10 @@ class Attempts:
         if self._stopped:
             return fail(EnrollmentRefused(late))
         making = Deferred.fromCoroutine(self._make(ask, late))
-        self._underWay.add(making)
+        self._underWay[making] = None
 
         def ended(result: Any) -> Any:
-            self._underWay.discard(making)
+            self._underWay.pop(making, None)
             if self._stopped and isinstance(result, Failure) and result.check(CancelledError):
                 return Failure(EnrollmentRefused(late))
             return result

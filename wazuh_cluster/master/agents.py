@@ -200,6 +200,15 @@ class MasterAgents(MultiService):
         found.append(RequestsLocator(self.requests, asker, session.deadlines))
         return found
 
+    def keysChanged(self) -> None:
+        """
+        C{client.keys} is another one, by a registrar or by hand: an id that
+        somebody put there is not given again, also if nobody asks for an agent
+        before it goes.
+        """
+        if self._registrar is not None:
+            self._registrar.load().addErrback(lambda _: None)
+
     # What a registrar tells.
 
     def added(self, agents: Sequence[Agent]) -> None:

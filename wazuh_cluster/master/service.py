@@ -25,6 +25,7 @@ from wazuh_cluster.agents.interfaces import (
     IFleet,
     IRegistrar,
 )
+from wazuh_cluster.agents.keysfile import FOLDER, NAME
 from wazuh_cluster.defaults import stateOf, threadRunners, trustOf, watcherOf
 from wazuh_cluster.enrollment import IEnroller, IOpenRequests, NoOpenRequests
 from wazuh_cluster.errors import LinkClosed
@@ -59,6 +60,8 @@ PACE = 1.0
 
 #: After how many seconds a scan is reported as hung; the first one reads all.
 HUNG_AFTER = 900.0
+
+_KEYS = FOLDER + b"/" + NAME
 
 #: Threads in which files are read for workers.
 PACK_RUNNERS = 2
@@ -411,8 +414,11 @@ class MasterService(MultiService):
 
     async def _recalculate(self) -> str:
         only = self._wakeups.take()
+        before = self._snapshot
         try:
-            snapshot = await self._scanRunner.run(self._tree.scan(self._snapshot, only=only))
+            snapshot = await self._scanRunner.run(self._tree.scan(before, only=only))
+            if before is not None and _keysIn(before) != _keysIn(snapshot):
+                self.agents.keysChanged()
             result = await self.integrity.recalculate(snapshot)
         except BaseException:
             self._wakeups.failed()
@@ -420,3 +426,12 @@ class MasterService(MultiService):
         self._snapshot = snapshot
         await self._wakeups.saw(snapshot)
         return result
+
+
+def _keysIn(snapshot: Snapshot) -> bytes | None:
+    """
+    The digest of the agents' keys; C{None} if there are none.
+    """
+    manifest = snapshot.manifest
+    index = manifest.index(_KEYS)
+    return None if index is None else manifest.digest(index)

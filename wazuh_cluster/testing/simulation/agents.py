@@ -16,12 +16,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol
 from twisted.python.failure import Failure
 
-from wazuh_cluster.agents import ClientKeysRegistrar
+from wazuh_cluster.agents import ClientKeysRegistrar, IRegistrar
 from wazuh_cluster.authsettings import AuthSettings, ForceRules
 from wazuh_cluster.enrollment import EnrollmentService
 from wazuh_cluster.errors import ClusterError
 from wazuh_cluster.interfaces import IRunner
 from wazuh_cluster.state import DirectoryState
+from wazuh_cluster.testing.openrequests import MemoryOpenRequests
 from wazuh_cluster.testing.simulation.contents import KEYS
 from wazuh_cluster.testing.simulation.enrolling import ANSWER, PORT, AgentHost, Attempt
 from wazuh_cluster.testing.simulation.files import write
@@ -90,6 +91,10 @@ class Agents(Part):
         self._agents: list[Agent] = []
         self._random = Random(0)
         self._rules = _RULES[0]
+        # Machine to what its node has in memory that outlives processes, and to when it
+        # lost its power last.
+        self._open: dict[SimMachine, MemoryOpenRequests] = {}
+        self._dark: dict[SimMachine, float] = {}
         # Process to the runners that were made for it.
         self._runners: dict[SimProcess, list[IRunner]] = {}
 
@@ -117,14 +122,18 @@ class Agents(Part):
 
     def keywords(self, process: SimProcess) -> dict[str, Any]:
         """
-        See L{Part.keywords}: a master's registrar.
+        See L{Part.keywords}: a master's registrar, and where a node notes what is
+        open.
         """
         machine = process.machine
-        if not machine.isMaster:
-            return {}
+        keywords = {"openRequests": self._open.setdefault(machine, MemoryOpenRequests())}
+        return {**keywords, "registrar": self._registrar(process)} if machine.isMaster else keywords
+
+    def _registrar(self, process: SimProcess) -> IRegistrar:
+        machine = process.machine
         runner = process.makeRunner("registrar")
         self._runners[process] = [runner]
-        registrar = ClientKeysRegistrar(
+        return ClientKeysRegistrar(
             HOME,
             runner,
             process.clock,
@@ -136,7 +145,6 @@ class Agents(Part):
             monotonic=process.clock.seconds,
             random=process.randomBytes,
         )
-        return {"registrar": registrar}
 
     def services(self, process: SimProcess, node: Any) -> Sequence[IService]:
         """
@@ -179,6 +187,8 @@ class Agents(Part):
         """
         See L{Part.lostPower}.
         """
+        self._open.pop(machine, None)
+        self._dark[machine] = self.cluster.clock.seconds()
         if machine is self.cluster.master:
             self.history.lostPower(self._content())
 
@@ -215,7 +225,9 @@ class Agents(Part):
         if saysKey and agent.line is not None:
             line += f" K:'{_keyHash(agent.line)}'"
         agent.line = None
-        attempt = Attempt(agent.name, agent.ip, line.encode("ascii") + b"\n", node)
+        attempt = Attempt(
+            agent.name, agent.ip, line.encode("ascii") + b"\n", node, self.cluster.clock.seconds()
+        )
         agent.attempt = attempt
         self.cluster.say(node, f"* {agent.name} asks to be registered")
         self.history.asks(attempt)
@@ -307,7 +319,14 @@ class Agents(Part):
         for agent in self._agents:
             if agent.attempt is not None or agent.wants:
                 return f"{agent.name} is not registered yet"
-        return self.history.left(lambda attempt: attempt.process is None or attempt.process.dead)
+        return self.history.left(self._isForgotten)
+
+    def _isForgotten(self, attempt: Attempt) -> bool:
+        """
+        Whether the machine at which an agent asked has lost its power since.
+        """
+        machine = self.cluster.machines[attempt.node]
+        return self._dark.get(machine, -1.0) >= attempt.began
 
     def doings(self) -> Sequence[str]:
         """

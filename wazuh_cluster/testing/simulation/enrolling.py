@@ -41,6 +41,7 @@ class Attempt:
     @ivar ip: the address that it names, or C{any}.
     @ivar line: what it says.
     @ivar node: the machine at which it asks.
+    @ivar began: when, in virtual seconds.
     @ivar process: the process that took its connection; C{None} before one did.
     @ivar written: what that process wrote to it.
     @ivar received: what arrived of that.
@@ -51,6 +52,7 @@ class Attempt:
     ip: str
     line: bytes
     node: str
+    began: float = 0.0
     process: SimProcess | None = None
     written: bytes = b""
     received: bytes = b""

@@ -247,11 +247,6 @@ class Files(Part):
         if outcome.notDurable is not None:
             # It says so, and makes it durable later.
             process.syncFailed = True
-            return
-        disk = process.machine.disk
-        for path in (*outcome.created, *outcome.updated, *outcome.deleted):
-            if not disk.isDurable(process.machine.path(path)):
-                process.broken(f"{path!r} is said to be installed, and a power cut would undo it")
 
     def _checkDurable(self, process: SimProcess) -> None:
         """

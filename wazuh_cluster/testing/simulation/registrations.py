@@ -14,6 +14,10 @@ from wazuh_cluster.testing.simulation.enrolling import ANSWER, REFUSAL, Attempt
 if TYPE_CHECKING:
     from wazuh_cluster.testing.simulation.disk import SimDisk
 
+#: For how many seconds somebody's own line must be there before its id counts as seen:
+#: as long as a master's interval, and what it waits for a file to be whole.
+_SEEN = 15.0
+
 #: For how many seconds after an agent's request another may have to make room for it.
 _WORKED_OFF = 60.0
 
@@ -21,15 +25,12 @@ _WORKED_OFF = 60.0
 class History:
     """
     What was asked, what was answered, and what is in C{client.keys} of that.
-
-    @ivar highest: the highest id that was ever there, on this master.
     """
 
     def __init__(self, broken: Callable[[str], None], seconds: Callable[[], float]) -> None:
         """
         @param broken: is told of what must never be.
         """
-        self.highest = 0
         self._broken = broken
         self._seconds = seconds
         # Which master it is: another one, or one that was restored, is a new one.
@@ -47,6 +48,15 @@ class History:
         self._leaving: set[int] = set()
         self._removed: dict[int, bytes] = {}
         self._given: dict[int, bytes] = {}
+        # When somebody put an id there.
+        self._byHand: dict[int, float] = {}
+
+    @property
+    def highest(self) -> int:
+        """
+        The highest id that this master must know.
+        """
+        return max(self._given, default=0)
 
     # What people and agents do.
 
@@ -115,10 +125,15 @@ class History:
         """
         Somebody has edited C{client.keys} on the master.
         """
-        there = dict(_lines(content))
+        there, now = dict(_lines(content)), self._seconds()
         for id, line in there.items():
             if self._there.get(id) != line:
                 self._owned[id] = self._given[id] = line
+                self._byHand[id] = now
+        for id in self._there.keys() - there.keys():
+            if now - self._byHand.get(id, -_SEEN) < _SEEN:
+                # Perhaps nobody has seen it.
+                self._given.pop(id, None)
         self._leaving.update(self._there.keys() - there.keys())
         self._set(there)
 
@@ -131,7 +146,6 @@ class History:
         self._owned, self._given = dict(self._there), dict(self._there)
         self._leaving.clear()
         self._removed.clear()
-        self.highest = max(self._there, default=0)
 
     # What is seen.
 
@@ -143,6 +157,7 @@ class History:
         for id, line in self._there.items():
             if there.get(id) != line and not self._mayGo(line):
                 self._broken(f"agent {id} is lost: {line!r}")
+        highest = self.highest
         for id, line in there.items():
             if id in self._there:
                 continue
@@ -151,8 +166,8 @@ class History:
                 self._broken(f"id {id} is given twice: {given!r}, {line!r}")
             elif given is not None:
                 self._broken(f"agent {id} comes back: {line!r}")
-            elif id <= self.highest:
-                self._broken(f"id {id} is given after {self.highest}")
+            elif id <= highest:
+                self._broken(f"id {id} is given after {highest}")
             self._given[id] = line
         self._set(there)
 
@@ -169,19 +184,19 @@ class History:
                 self._broken(f"agent {id} comes back after a power cut: {line!r}")
         self._set(there)
 
-    def left(self, isOver: Callable[[Attempt], bool]) -> str | None:
+    def left(self, isForgotten: Callable[[Attempt], bool]) -> str | None:
         """
         What is in C{client.keys} and should not be, once all faults have ended;
         C{None} for nothing.
 
-        @param isOver: whether whoever took an attempt's connection is no more.
+        @param isForgotten: whether nobody can know of an attempt any more.
         """
         for id, line in self._there.items():
             if line in self._answers or self._owned.get(id) == line:
                 continue
             agent = parseAgent(line.rstrip(b"\n"))
             attempts = [] if agent is None else self._attempts.get(agent.name, [])
-            if not any(isOver(attempt) for attempt in attempts):
+            if not any(isForgotten(attempt) for attempt in attempts):
                 return f"nobody was told of agent {id}, and it is there: {line!r}"
         return None
 
@@ -200,7 +215,6 @@ class History:
 
     def _set(self, there: dict[int, bytes]) -> None:
         self._there = there
-        self.highest = max(self.highest, *there, 0)
 
     def _mayGo(self, line: bytes) -> bool:
         """
