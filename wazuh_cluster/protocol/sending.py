@@ -2,9 +2,10 @@
 The sending ends of a connection's transfers: one scheduler, which is the only
 one to write bulk.
 
-It writes a block of each transfer in turn while the transport takes more, the
-receiver gave credit, and bytes are at hand. Of each it reads ahead while it
-writes, so that what a transfer costs is two blocks, whatever its size.
+It writes half a block of each transfer in turn while the transport takes more,
+the receiver gave credit, and bytes are at hand. Of each it reads the next block
+when it has written the one before: so a transfer whose receiver does not go on
+costs a block, whatever its size.
 """
 
 from __future__ import annotations
@@ -28,12 +29,11 @@ from wazuh_cluster.protocol.commands import CHUNK_SIZE, AbortTransfer, EndTransf
 from wazuh_cluster.protocol.interfaces import ISource
 from wazuh_cluster.protocol.peer import Peer
 
-#: What is read of a source, and written, at once. Eight chunks: enough to keep a
-#: link busy while the next are read, little enough for hundreds of links.
+#: What is read of a source at once, and how much of it is written at once. Eight
+#: chunks: enough to keep a link busy while the next are read, little enough for
+#: hundreds of links.
 BLOCK_SIZE = 8 * CHUNK_SIZE
-
-#: How many blocks of a transfer wait to be written, at most.
-BLOCKS = 2
+WRITE_SIZE = 4 * CHUNK_SIZE
 
 
 class Sending:
@@ -61,7 +61,7 @@ class Sending:
         self.sent = 0
         self.taken = 0
         self.sequence = 0
-        self.blocks: deque[memoryview] = deque()
+        self.block = memoryview(b"")
         self.reading = False
         self.exhausted = False
         self.queued = False
@@ -163,7 +163,7 @@ class Sender:
             raise ProtocolViolation(f"{what} transfer {number}, which was never opened")
 
     def _read(self, sending: Sending) -> None:
-        if sending.reading or sending.exhausted or len(sending.blocks) >= BLOCKS:
+        if sending.reading or sending.exhausted or sending.block:
             return
         sending.reading = True
         sending.source.read(BLOCK_SIZE).addCallbacks(
@@ -177,8 +177,7 @@ class Sender:
         if block:
             if sending.hash is not None:
                 sending.hash.update(block)
-            sending.blocks.append(memoryview(block))
-            self._read(sending)
+            sending.block = memoryview(block)
         else:
             sending.exhausted = True
         self._offer(sending)
@@ -190,11 +189,11 @@ class Sender:
             self._end(sending, failure)
 
     def _offer(self, sending: Sending) -> None:
-        if sending.blocks and sending.credit <= 0:
+        if sending.block and sending.credit <= 0:
             sending.patience.begin()
         else:
             sending.patience.end()
-        ready = sending.credit > 0 if sending.blocks else sending.exhausted
+        ready = sending.credit > 0 if sending.block else sending.exhausted
         if ready and not sending.queued:
             sending.queued = True
             self._ready.append(sending)
@@ -208,23 +207,21 @@ class Sender:
                 sending = self._ready.popleft()
                 sending.queued = False
                 if sending.number in self._open:
-                    self._sendBlock(sending)
+                    self._sendPart(sending)
         finally:
             self._pumping = False
 
-    def _sendBlock(self, sending: Sending) -> None:
+    def _sendPart(self, sending: Sending) -> None:
         assert self._peer is not None
-        if not sending.blocks:
+        if not sending.block:
             digest = sending.hash.digest() if sending.hash is not None else None
             self._peer.tell(EndTransfer, transfer=sending.number, size=sending.sent, digest=digest)
             self._end(sending, None)
             return
-        block = sending.blocks.popleft()
-        size = min(len(block), sending.credit)
-        sending.sequence = self._peer.sendChunks(sending.number, sending.sequence, block[:size])
+        size = min(len(sending.block), sending.credit, WRITE_SIZE)
+        part, sending.block = sending.block[:size], sending.block[size:]
+        sending.sequence = self._peer.sendChunks(sending.number, sending.sequence, part)
         sending.sent += size
-        if size < len(block):
-            sending.blocks.appendleft(block[size:])
         sending.timer.reset(self._timeout)
         self._read(sending)
         self._offer(sending)
@@ -233,7 +230,7 @@ class Sender:
         sending = self._open.get(number)
         if sending is None:
             return
-        if sending.reading and not sending.blocks:
+        if sending.reading:
             # It is our own disk that is slow; the peer cannot help it.
             sending.timer = self._clock.callLater(self._timeout, self._stalled, number)
             return
@@ -271,7 +268,7 @@ class Sender:
         sending.patience.end()
         if sending.timer.active():
             sending.timer.cancel()
-        sending.blocks.clear()
+        sending.block = memoryview(b"")
         sending.source.close()
         if failure is None:
             sending.done.callback(sending.sent)
