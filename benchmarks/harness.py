@@ -26,6 +26,8 @@ class Sizes:
 
     @ivar small: the many small files.
     @ivar large: the few large ones.
+    @ivar rules: the files beside which one changes.
+    @ivar workers: on how many workers it is waited for.
     @ivar agents: of how many agents there are records.
     @ivar fleet: the same, of as many as memory is measured for.
     @ivar registered: of very many registered agents, how many there are.
@@ -34,10 +36,14 @@ class Sizes:
     @ivar pause: what is waited before each measurement, in seconds.
     @ivar fresh: what is waited after files were made, in seconds: a scan does
         not trust a status that was taken sooner.
+    @ivar between: what is waited before and after a change, in seconds: a master
+        makes a few generations at once, and then one a second.
     """
 
     small: TreeSpec = field(factory=lambda: TreeSpec(10_000, 1024, 8192))
     large: TreeSpec = field(factory=lambda: TreeSpec(20, 25 * _MIB, 25 * _MIB))
+    rules: TreeSpec = field(factory=lambda: TreeSpec(500, 1024, 8192))
+    workers: tuple[int, ...] = (1, 10, 50)
     agents: tuple[int, ...] = (50_000, 100_000)
     fleet: int = 450_000
     registered: int = 100_000
@@ -45,11 +51,14 @@ class Sizes:
     patience: float = 180.0
     pause: float = 0.5
     fresh: float = 2.2
+    between: float = 1.5
 
 
 QUICK = Sizes(
     TreeSpec(1000, 1024, 8192),
     TreeSpec(4, 5 * _MIB, 5 * _MIB),
+    rules=TreeSpec(100, 1024, 8192),
+    workers=(1, 3),
     agents=(10_000,),
     fleet=20_000,
     registered=10_000,

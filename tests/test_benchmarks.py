@@ -330,15 +330,18 @@ class CommandTests(SynchronousTestCase):
         """
         Jobs give tables, between real processes; without rsync too.
         """
-        jobs = ["small", "nothing", "agents"]
+        jobs = ["small", "nothing", "change", "agents"]
         sizes = Sizes(
             TreeSpec(20, 100, 200, 5),
             TreeSpec(2, 9, 9),
-            (300,),
-            300,
+            rules=TreeSpec(20, 100, 200, 5),
+            workers=(1,),
+            agents=(300,),
+            fleet=300,
             patience=40.0,
             pause=0.0,
             fresh=0.0,
+            between=0.0,
         )
         folder = os.path.abspath(self.mktemp())
         os.makedirs(folder)
@@ -350,6 +353,7 @@ class CommandTests(SynchronousTestCase):
         self.assertGreater(small["in place"]["median"], small["joined"]["median"])
         self.assertGreater(small["worker peak"]["median"], 10)
         self.assertIn("check", found["nothing"]["rows"])
+        self.assertGreater(found["change"]["rows"]["1"]["median"], 0)
         agents = found["agents"]["rows"]
         self.assertGreater(agents["300 rate"]["median"], 0)
         self.assertIn("of SQLite alone", agents["300 committed"]["beside"])

@@ -8,7 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from benchmarks.harness import Bench
-from benchmarks.jobs import agentinfo, enrolling, firstsync, joined, nothingtodo, registrations
+from benchmarks.jobs import (
+    agentinfo,
+    change,
+    enrolling,
+    firstsync,
+    joined,
+    nothingtodo,
+    registrations,
+)
 from benchmarks.report import Section
 
 JOBS: Mapping[str, Callable[[Bench], Section]] = {
@@ -16,6 +24,7 @@ JOBS: Mapping[str, Callable[[Bench], Section]] = {
     "small": firstsync.small,
     "large": firstsync.large,
     "nothing": nothingtodo.run,
+    "change": change.run,
     "registrations": registrations.run,
     "enrolling": enrolling.run,
     "agents": agentinfo.run,
