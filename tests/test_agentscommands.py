@@ -299,7 +299,7 @@ class RemoveTests(CommandsCase):
         self.start()
         out, line = self.failing(remove(self.client(MEMBER), parse("agents", "remove", "1")))
         self.assertEqual([], out)
-        self.assertIn("user 1000 may not change agents and groups", line)
+        self.assertIn("user 1000 may not change the cluster", line)
 
 
 class GroupsTests(CommandsCase):

@@ -62,7 +62,7 @@ from wazuh_cluster.model import Identity
 from wazuh_cluster.protocol import BODY_SIZE, CHUNK_SIZE, NEWEST_VERSION, OLDEST_VERSION, Limits
 from wazuh_cluster.protocol.arguments import MAX_NUMBER
 from wazuh_cluster.requests.fields import MOST
-from wazuh_cluster.requests.names import ADMINISTRATION, READING
+from wazuh_cluster.requests.names import ADMINISTRATION, OWN, OWN_CHANGES, READING
 from wazuh_cluster.settings import Settings, readSettings
 from wazuh_cluster.testing.trust import testTrust
 from wazuh_cluster.trust import authority, identityToURI, sniff, tls
@@ -240,7 +240,8 @@ class NumbersTests(SynchronousTestCase):
             f"``groups``: at most {PAGE}, each",
             f"``ids``: at most {MOST:,}",
             *(f"``{name}``" for name in READING),
-            *(f"``{name}`` (change)" for name in ADMINISTRATION),
+            *(f"``{name}`` (change)" for name in ADMINISTRATION | OWN_CHANGES),
+            *(f"``{name}``" for name in OWN),
             *(f"``{command.__name__}``" for command in commands),
             f"A node has at most {connections.MOST} connections, {connections.MOST_OF_ONE} of one",
             f"(mode 0{MODE:o}, with the owner",

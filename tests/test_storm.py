@@ -102,7 +102,7 @@ class RemovedTests(StormCase):
         await self.untilLeft(0, 1, 2, agents=known, groups=["001", "002", "003"])
         status, line = await self.command(1, "agents", "remove", "002")
         self.assertEqual(1, status)
-        self.assertIn("worker one may not change agents and groups: run this on the master", line)
+        self.assertIn("worker one may not change the cluster: run this on the master", line)
         self.nodes[1].kill()
         await self.nodes[1].ended
         self.assertEqual(

@@ -158,7 +158,7 @@ class NodesTests(ProcessCase):
             b"Group web was made.\n", await self.command(master, "groups", "create", "web")
         )
         line = await self.command(one, "groups", "create", "db", status=1)
-        self.assertIn(b"worker one may not change agents and groups: run this on the master", line)
+        self.assertIn(b"worker one may not change the cluster: run this on the master", line)
         await self.command(two, "groups", "create", "db")
         for home in (master, one, two):
             out = await self.command(home, "groups", "list")

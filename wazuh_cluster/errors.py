@@ -313,4 +313,10 @@ class StoreFailed(ClusterError):
     """
     A database, or files that are one, cannot be used now: the text says which,
     and why.
+
+    @ivar damaged: whether it will not be before somebody moves the file aside.
     """
+
+    def __init__(self, text: str, damaged: bool = False) -> None:
+        super().__init__(text)
+        self.damaged = damaged

@@ -11,7 +11,13 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.protocols.amp import AmpError
 from twisted.python.failure import Failure
 
-from wazuh_cluster.errors import ClusterError, LinkClosed
+from wazuh_cluster.errors import (
+    ClusterError,
+    InstallFailed,
+    LinkClosed,
+    StateDamaged,
+    StoreFailed,
+)
 from wazuh_cluster.journal import Journal
 
 #: How often the same failure is said again, in seconds.
@@ -67,6 +73,17 @@ class Failures:
             self._journal.info("{thread} works again", thread=self._thread)
             self._reason = None
             self._unsaid = 0
+
+
+def kindOf(failure: Failure) -> str:
+    """
+    What kind of failure it is: see L{wazuh_cluster.model.RunRecord}.
+    """
+    if isinstance(failure.value, StoreFailed):
+        return "damaged" if failure.value.damaged else "disk"
+    if failure.check(LinkClosed):
+        return "link"
+    return "disk" if failure.check(OSError, InstallFailed, StateDamaged) else "other"
 
 
 def oneLine(failure: Failure) -> str:

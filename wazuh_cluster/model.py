@@ -243,6 +243,8 @@ class RunRecord:
     @ivar started: seconds on the node's clock, or C{None} before the first.
     @ivar ended: likewise; C{None} while it runs.
     @ivar failure: one line, or C{None} when it went well.
+    @ivar kind: what kind of failure that is: C{"disk"}, C{"damaged"} (a database
+        that its operator must see to), C{"link"} or C{"other"}.
     @ivar result: one line that the thread gave of it.
     @ivar runs: how many were begun.
     @ivar failures: how many of them failed.
@@ -251,6 +253,7 @@ class RunRecord:
     started: float | None = None
     ended: float | None = None
     failure: str | None = None
+    kind: str | None = None
     result: str | None = None
     runs: int = 0
     failures: int = 0
@@ -273,9 +276,9 @@ class RunRecord:
 
 
 @define
-class NodeStatus:
+class JoinedWorker:
     """
-    One node as the master sees it; what tables show.
+    A worker that is joined, as its link tells the master.
 
     @ivar joinedAt: seconds on the master's clock.
     @ivar lastKeepAlive: likewise.
@@ -284,6 +287,8 @@ class NodeStatus:
     @ivar failed: path to why it could not be installed there, from the node's
         last report; at most 200.
     @ivar holds: what the node holds back, from its last report, a line each.
+    @ivar lastCheck: when its files were last compared, on the master's clock.
+    @ivar behindSince: since when they are not the master's; C{None} if they are.
     """
 
     info: WorkerInfo
@@ -293,3 +298,5 @@ class NodeStatus:
     generation: Generation | None = None
     failed: Mapping[bytes, str] = field(factory=dict)
     holds: tuple[str, ...] = ()
+    lastCheck: float | None = None
+    behindSince: float | None = None

@@ -16,7 +16,7 @@ from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
 from wazuh_cluster.errors import Stopped
-from wazuh_cluster.failures import Failures
+from wazuh_cluster.failures import Failures, kindOf
 from wazuh_cluster.journal import Journal
 from wazuh_cluster.model import RunRecord
 
@@ -247,7 +247,7 @@ class Periodic(Service):
 
     def _succeeded(self, result: Any) -> None:
         self._failures.succeeded()
-        self.record.failure = None
+        self.record.failure = self.record.kind = None
         self.record.result = result if isinstance(result, str) else None
 
     def _failed(self, failure: Failure) -> None:
@@ -257,6 +257,7 @@ class Periodic(Service):
             return
         self.record.failures += 1
         self.record.failure = self._failures.failed(failure)
+        self.record.kind = kindOf(failure)
 
     def _ended(self, _: None) -> None:
         wasHung = self.hung

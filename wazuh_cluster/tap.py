@@ -51,6 +51,7 @@ from wazuh_cluster.renewal import Renewal
 from wazuh_cluster.scripts.homeoptions import defaultHome
 from wazuh_cluster.settings import Settings, loadSettings
 from wazuh_cluster.state import DirectoryState
+from wazuh_cluster.status import Trouble
 from wazuh_cluster.threads import ThreadRunner
 from wazuh_cluster.trust import KEY_LENGTH, ClusterKey, FileTrust
 from wazuh_cluster.uptime import uptime
@@ -292,6 +293,8 @@ def _node(
             administrators=settings.administrators,
             limits=settings.limits,
             integrityInterval=settings.interval or MASTER_INTERVAL,
+            address=config.masters[0] if config.masters else config.bindAddr,
+            troubles=_troubles(config),
         )
         # The records know how long an agent has been silent.
         registrar.counsel.times = master.agents.times
@@ -313,7 +316,17 @@ def _node(
         openRequests=OpenRequests(home.path),
         limits=settings.limits,
         integrityInterval=settings.interval or WORKER_INTERVAL,
+        troubles=_troubles(config),
     )
+
+
+def _troubles(config: Config) -> list[Trouble]:
+    """
+    What is wrong with a configuration, and does not keep the node from running.
+    """
+    if config.keyProblem is None:
+        return []
+    return [Trouble("KEY_IS_PUBLIC", config.keyProblem)]
 
 
 def _registrar(home: Home, config: Config, assignments: IAssignments) -> ClientKeysRegistrar:

@@ -145,7 +145,7 @@ class Database:
             said = " ".join(str(said).split())
             remedy = next((do for word, do in _REMEDIES if word in said), "look at its disk")
             self.damaged = remedy is _OURS
-            raise StoreFailed(f"{self.path}: SQLite says: {said}: {remedy}") from None
+            raise StoreFailed(f"{self.path}: SQLite says: {said}: {remedy}", self.damaged) from None
 
     def _open(self) -> sqlite3.Connection:
         self._makeFile()

@@ -24,10 +24,21 @@ from wazuh_cluster.control.commands import (
     CountAgents,
     CreateGroup,
     DeleteGroup,
+    ExplainFile,
+    ExplainOwnFile,
+    ForgetNode,
+    GetNode,
+    GetOwnStatus,
+    GetStatus,
     ListAgents,
+    ListEvents,
     ListGroups,
+    ListNodes,
+    ListOwnEvents,
     RemoveAgents,
     ReportAgents,
+    SyncNode,
+    SyncYourself,
     UnassignAgent,
 )
 from wazuh_cluster.control.connections import LocalPeer
@@ -35,6 +46,25 @@ from wazuh_cluster.control.endpoints import ControlClientEndpoint
 from wazuh_cluster.errors import BadArgument, RequestRefused
 from wazuh_cluster.protocol import BODY_SIZE, Limits
 from wazuh_cluster.protocol.bodies import readBody, writeBody
+from wazuh_cluster.status.asking import StatusReader
+
+#: The commands of the requests that L{StatusReader} knows.
+_STATUS: dict[str, type[Asks]] = {
+    command.request: command
+    for command in (
+        GetStatus,
+        ListNodes,
+        GetNode,
+        ListEvents,
+        ExplainFile,
+        SyncNode,
+        ForgetNode,
+        GetOwnStatus,
+        ListOwnEvents,
+        ExplainOwnFile,
+        SyncYourself,
+    )
+}
 
 #: How long an answer may take, in seconds.
 TIMEOUT = 60.0
@@ -99,10 +129,13 @@ class ControlClient:
     done, L{MasterUnreachable<wazuh_cluster.errors.MasterUnreachable>} if a
     worker has no link now, and L{LinkClosed<wazuh_cluster.errors.LinkClosed>}
     when the node ends; each with one line for a person.
+
+    @ivar status: asks what is known of the cluster and its nodes.
     """
 
     def __init__(self, peer: LocalPeer) -> None:
         self._peer = peer
+        self.status = StatusReader(self._perform)
 
     def close(self) -> Deferred[BaseException]:
         """
@@ -256,6 +289,11 @@ class ControlClient:
             raise RequestRefused(f"a report of {len(reports):,} bytes is too large")
         answer = await self._call(ReportAgents, reports=reports)
         return int(answer["taken"])
+
+    async def _perform(self, name: str, body: bytes) -> bytes:
+        answer = await self._call(_STATUS[name], body=body)
+        octets: bytes = answer["body"]
+        return octets
 
     async def _ask(self, command: type[Asks], **fields: Any) -> dict[str, Any]:
         body = writeBody(fields)

@@ -29,7 +29,8 @@ class ControlCommand(amp.Command):
 
 class Asks(ControlCommand):
     """
-    The base of those that the master answers: on a worker, over its link.
+    The base of those that ask a request: what is about the node it knows itself,
+    all else the master answers: on a worker, over its link.
 
     @cvar request: the name of the request.
     """
@@ -101,6 +102,94 @@ class UnassignAgent(Asks):
     """
 
     request = names.GROUPS_UNASSIGN
+
+
+class GetStatus(Asks):
+    """
+    Tell me the verdict, and of the cluster as a whole.
+    """
+
+    request = names.CLUSTER_STATUS
+
+
+class ListNodes(Asks):
+    """
+    Tell me of some nodes, from a name on.
+    """
+
+    request = names.CLUSTER_NODES
+
+
+class GetNode(Asks):
+    """
+    Tell me of one node.
+    """
+
+    request = names.CLUSTER_NODE
+
+
+class ListEvents(Asks):
+    """
+    Tell me what happened in the cluster.
+    """
+
+    request = names.CLUSTER_EVENTS
+
+
+class ExplainFile(Asks):
+    """
+    Tell me why a file is, or is not, in sync on a node.
+    """
+
+    request = names.CLUSTER_EXPLAIN
+
+
+class SyncNode(Asks):
+    """
+    Let a node look at its files now.
+    """
+
+    request = names.CLUSTER_SYNC
+
+
+class ForgetNode(Asks):
+    """
+    Forget a node that left or failed.
+    """
+
+    request = names.CLUSTER_FORGET
+
+
+class GetOwnStatus(Asks):
+    """
+    Tell me what you know yourself.
+    """
+
+    request = names.NODE_STATUS
+
+
+class ListOwnEvents(Asks):
+    """
+    Tell me what happened on you.
+    """
+
+    request = names.NODE_EVENTS
+
+
+class ExplainOwnFile(Asks):
+    """
+    Tell me why a file is, or is not, in sync on you.
+    """
+
+    request = names.NODE_EXPLAIN
+
+
+class SyncYourself(Asks):
+    """
+    Look at your files now.
+    """
+
+    request = names.NODE_SYNC
 
 
 class ReportAgents(ControlCommand):

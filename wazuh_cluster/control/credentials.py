@@ -85,7 +85,7 @@ class Permissions:
 
     def mayChange(self, who: Credentials) -> bool:
         """
-        Whether somebody may change agents and groups.
+        Whether somebody may change the cluster.
         """
         return who.uid in (0, self.uid)
 

@@ -18,10 +18,21 @@ from wazuh_cluster.control.commands import (
     CountAgents,
     CreateGroup,
     DeleteGroup,
+    ExplainFile,
+    ExplainOwnFile,
+    ForgetNode,
+    GetNode,
+    GetOwnStatus,
+    GetStatus,
     ListAgents,
+    ListEvents,
     ListGroups,
+    ListNodes,
+    ListOwnEvents,
     RemoveAgents,
     ReportAgents,
+    SyncNode,
+    SyncYourself,
     UnassignAgent,
 )
 from wazuh_cluster.control.credentials import Credentials, Permissions
@@ -115,6 +126,83 @@ class ControlLocator(CommandLocator):
         See L{UnassignAgent}.
         """
         return self._ask(UnassignAgent.request, body)
+
+    @GetStatus.responder
+    def getStatus(self, body: bytes) -> Deferred[dict[str, Any]]:
+        """
+        See L{GetStatus}.
+        """
+        return self._ask(GetStatus.request, body)
+
+    @ListNodes.responder
+    def listNodes(self, body: bytes) -> Deferred[dict[str, Any]]:
+        """
+        See L{ListNodes}.
+        """
+        return self._ask(ListNodes.request, body)
+
+    @GetNode.responder
+    def getNode(self, body: bytes) -> Deferred[dict[str, Any]]:
+        """
+        See L{GetNode}.
+        """
+        return self._ask(GetNode.request, body)
+
+    @ListEvents.responder
+    def listEvents(self, body: bytes) -> Deferred[dict[str, Any]]:
+        """
+        See L{ListEvents}.
+        """
+        return self._ask(ListEvents.request, body)
+
+    @ExplainFile.responder
+    def explainFile(self, body: bytes) -> Deferred[dict[str, Any]]:
+        """
+        See L{ExplainFile}.
+        """
+        return self._ask(ExplainFile.request, body)
+
+    @SyncNode.responder
+    def syncNode(self, body: bytes) -> Deferred[dict[str, Any]]:
+        """
+        See L{SyncNode}.
+        """
+        return self._ask(SyncNode.request, body)
+
+    @ForgetNode.responder
+    def forgetNode(self, body: bytes) -> Deferred[dict[str, Any]]:
+        """
+        See L{ForgetNode}.
+        """
+        return self._ask(ForgetNode.request, body)
+
+    @GetOwnStatus.responder
+    def getOwnStatus(self, body: bytes) -> Deferred[dict[str, Any]]:
+        """
+        See L{GetOwnStatus}.
+        """
+        return self._ask(GetOwnStatus.request, body)
+
+    @ListOwnEvents.responder
+    def listOwnEvents(self, body: bytes) -> Deferred[dict[str, Any]]:
+        """
+        See L{ListOwnEvents}.
+        """
+        return self._ask(ListOwnEvents.request, body)
+
+    @ExplainOwnFile.responder
+    def explainOwnFile(self, body: bytes) -> Deferred[dict[str, Any]]:
+        """
+        See L{ExplainOwnFile}.
+        """
+        return self._ask(ExplainOwnFile.request, body)
+
+    @SyncYourself.responder
+    def syncYourself(self, body: bytes) -> Deferred[dict[str, Any]]:
+        """
+        See L{SyncYourself}.
+        """
+        return self._ask(SyncYourself.request, body)
 
     @ReportAgents.responder
     def reportAgents(self, reports: bytes) -> Deferred[dict[str, Any]]:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from wazuh_cluster.errors import ClusterError, LinkClosed, ProtocolViolation, TransferAborted
-from wazuh_cluster.integrity import DIGEST_SIZES, Snapshot, Wants, WantsDecoder
+from wazuh_cluster.integrity import DIGEST_SIZES, Manifest, Snapshot, Wants, WantsDecoder
 from wazuh_cluster.interfaces import IRunner, ITree
 from wazuh_cluster.journal import INTEGRITY_CHECK, INTEGRITY_SYNC, LOCAL_INTEGRITY, Journal
 from wazuh_cluster.master.generations import Generations
@@ -29,6 +29,9 @@ from wazuh_cluster.protocol import (
     RunnerSource,
 )
 from wazuh_cluster.repeats import Latest, Repeats, repeated
+
+if TYPE_CHECKING:
+    from wazuh_cluster.master.status import MasterStatus
 
 #: Held paths that are logged one by one.
 _SHOWN = 20
@@ -60,12 +63,16 @@ class MasterIntegrity:
         limits: Limits,
         roster: Roster,
         clock: IReactorTime,
+        watch: MasterStatus,
     ) -> None:
         """
         @param packRunners: where files are read for workers; several, so that
             one slow read does not hold up every worker.
         @param roster: who is told of new generations.
+        @param watch: is told of them, too, and of what workers install.
         """
+        self._clock = clock
+        self._watch = watch
         self._tree = tree
         self._generations = generations
         self._packRunners = packRunners
@@ -86,6 +93,15 @@ class MasterIntegrity:
         """
         return self._generations.current
 
+    @property
+    def manifest(self) -> Manifest:
+        """
+        The current generation's.
+
+        @raise NoSuchGeneration: before the first scan ended.
+        """
+        return self._generations.manifest
+
     def check(self, session: Session, root: bytes, algorithm: str) -> tuple[Generation, str, bool]:
         """
         Compare a worker's root with the master's.
@@ -97,8 +113,13 @@ class MasterIntegrity:
         generation = self._generations.require()
         carried = self._generations.manifest.algorithm
         equal = algorithm == carried and root == generation.root
+        status = session.requireJoined()
+        status.lastCheck = self._clock.seconds()
         if equal:
-            session.requireJoined().generation = generation
+            status.generation = generation
+            status.behindSince = None
+        elif status.behindSince is None:
+            status.behindSince = status.lastCheck
         if self._checks.allow(session.describe()) is not None:
             session.log.forTask(INTEGRITY_CHECK).debug(
                 "Finished. The worker is {state} generation {generation}.",
@@ -181,9 +202,17 @@ class MasterIntegrity:
         status = session.requireJoined()
         if report["root"] == report["generation"]:
             status.generation = _generation(report)
+            if status.generation == self._generations.current:
+                status.behindSince = None
         failures = _lines(report["failures"])[:_FAILURES]
         status.failed = dict(_failure(line) for line in failures)
         status.holds = tuple(_lines(report["holds"])[:_HOLDS])
+        self._watch.installed(
+            session,
+            f"generation {_generation(report).describe()}: {report['counts']}, "
+            f"{report['failed']} failed; {report['received']:,} bytes in "
+            f"{report['milliseconds'] / 1000:.3f} s",
+        )
         # The line may have to wait, and keeps no more than it needs.
         report = {**report, "failures": (failures or ["?"])[0][:_LONGEST], "holds": status.holds}
         self._told.note(
@@ -236,6 +265,7 @@ class MasterIntegrity:
         if not await self._generations.publish(manifest):
             return f"{len(manifest)} files, nothing new"
         generation = self._generations.require()
+        self._watch.generation(generation, len(manifest), manifest.totalSize)
         told = 0
         for session in self._roster:
             session.peer.tell(IntegrityChanged, number=generation.number, root=generation.root)

@@ -16,6 +16,7 @@ from wazuh_cluster.protocol import (
     Hello,
     KeepAlive,
     ReportIntegrity,
+    ReportStatus,
     RequestFiles,
     RequestManifest,
     SyncAgentInfo,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from wazuh_cluster.master.integrity import MasterIntegrity
     from wazuh_cluster.master.node import MasterNode
     from wazuh_cluster.master.session import Session
+    from wazuh_cluster.master.status import MasterStatus
 
 
 class MasterLocator(CommandLocator):
@@ -33,8 +35,11 @@ class MasterLocator(CommandLocator):
     The responders for one session.
     """
 
-    def __init__(self, node: MasterNode, integrity: MasterIntegrity, session: Session) -> None:
+    def __init__(
+        self, node: MasterNode, integrity: MasterIntegrity, status: MasterStatus, session: Session
+    ) -> None:
         super().__init__()
+        self._status = status
         self._integrity = integrity
         self._node = node
         self._session = session
@@ -97,6 +102,14 @@ class MasterLocator(CommandLocator):
         See L{ReportIntegrity}.
         """
         self._integrity.report(self._session, report)
+        return {}
+
+    @ReportStatus.responder
+    def reportStatus(self, status: bytes) -> dict[str, Any]:
+        """
+        See L{ReportStatus}.
+        """
+        self._status.report(self._session, status)
         return {}
 
 

@@ -5,7 +5,7 @@ What a master decides: who joins, what is answered, who is told.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -26,12 +26,15 @@ from wazuh_cluster.master.chronicle import Chronicle
 from wazuh_cluster.master.roster import Roster
 from wazuh_cluster.master.session import Session
 from wazuh_cluster.master.ticks import KnownTicks
-from wazuh_cluster.model import WORKER, Identity, NodeStatus, WorkerInfo
+from wazuh_cluster.model import WORKER, Identity, JoinedWorker, WorkerInfo
 from wazuh_cluster.protocol import (
     NEWEST_VERSION,
     OLDEST_VERSION,
     Limits,
 )
+
+if TYPE_CHECKING:
+    from wazuh_cluster.master.status import MasterStatus
 
 
 class MasterNode:
@@ -56,9 +59,11 @@ class MasterNode:
         wazuhVersion: str,
         items: Items,
         limits: Limits,
+        watch: MasterStatus,
     ) -> None:
         """
         @param items: what the master carries; workers must carry the same.
+        @param watch: is told who comes and goes.
         """
         self.identity: Identity = trust.identity
         self.homeId = homeId
@@ -71,6 +76,7 @@ class MasterNode:
         self._items = items
         self._itemsDigest = itemsDigest(items)
         self.chronicle = Chronicle(clock)
+        self._watch = watch
 
     # Who belongs to the cluster.
 
@@ -96,11 +102,13 @@ class MasterNode:
         except Refused as refusal:
             session.refusal = refusal
             self.chronicle.refused(session.describe(), refusal)
+            self._watch.refused(session, refusal)
             raise
         session.ticks = self._ticks.of(info.name, info.nonce)
         if hello["tick"] is not None:
             session.ticks.see(hello["tick"] / 1e6)
         self.chronicle.joined(session.log, info)
+        self._watch.joined(info)
         return {
             "name": self.identity.name,
             "version": version,
@@ -153,6 +161,7 @@ class MasterNode:
         status = session.status
         if self.roster.remove(session) and status is not None:
             self.chronicle.left(session.log, status.info.name, why)
+            self._watch.left(session, why)
         elif status is not None:
             self.chronicle.replaced(session.log, status.info.name, why)
         elif session.refusal is None:
@@ -192,7 +201,7 @@ class MasterNode:
                 session.peer.abort(LinkClosed(f"no keep-alive for {quiet:.0f} s"))
         return f"{len(self.roster)} workers, {dropped} dropped"
 
-    def statuses(self) -> list[NodeStatus]:
+    def statuses(self) -> list[JoinedWorker]:
         """
         The workers that are joined, by name.
         """

@@ -33,19 +33,26 @@ from wazuh_cluster.home import homeId
 from wazuh_cluster.integrity import Snapshot
 from wazuh_cluster.interfaces import IClusterTrust, IRunner, IState, ITree, IWatcher
 from wazuh_cluster.journal import KEEP_ALIVE, LOCAL_INTEGRITY, MAIN, Journal
+from wazuh_cluster.master.agentcounts import AgentCounts
 from wazuh_cluster.master.agents import MasterAgents
 from wazuh_cluster.master.doorstep import DoorstepFactory
 from wazuh_cluster.master.generations import Generations
 from wazuh_cluster.master.integrity import MasterIntegrity
+from wazuh_cluster.master.known import KnownNodes
 from wazuh_cluster.master.listener import SessionFactory
 from wazuh_cluster.master.locator import MasterLocator
 from wazuh_cluster.master.node import MasterNode
 from wazuh_cluster.master.session import Session
+from wazuh_cluster.master.status import INTERVAL as STATUS_INTERVAL
+from wazuh_cluster.master.status import MasterStatus
+from wazuh_cluster.master.statusanswers import ClusterAnswers
 from wazuh_cluster.master.wakeups import Wakeups
-from wazuh_cluster.model import MASTER, Identity, NodeName, NodeStatus
+from wazuh_cluster.memory import residentSize
+from wazuh_cluster.model import MASTER, Identity, JoinedWorker, NodeName
 from wazuh_cluster.periodic import Periodic
 from wazuh_cluster.protocol import Limits, OwnLocator, locatorsFor
 from wazuh_cluster.requests.table import Requests
+from wazuh_cluster.status import EventRing, Trouble
 from wazuh_cluster.steadyclock import SteadyClock
 from wazuh_cluster.trust import ClusterKey
 from wazuh_cluster.uptime import bootId as systemBootId
@@ -75,6 +82,7 @@ class MasterService(MultiService):
     @ivar fileIntegrity: the thread File integrity.
     @ivar checkKeepAlives: the thread Check keep-alives.
     @ivar agents: what it does for agents.
+    @ivar status: what it knows of the cluster.
     """
 
     def __init__(
@@ -109,6 +117,10 @@ class MasterService(MultiService):
         disconnectionTime: float = DISCONNECTION_TIME,
         checkInterval: float = 60.0,
         silence: float = 120.0,
+        statusInterval: float = STATUS_INTERVAL,
+        address: str = "",
+        troubles: Sequence[Trouble] = (),
+        memory: Callable[[], int] = residentSize,
     ) -> None:
         """
         @param trust: the cluster key, or a trust of one's own.
@@ -144,6 +156,12 @@ class MasterService(MultiService):
             counts as disconnected.
         @param checkInterval: seconds between two looks for silent workers.
         @param silence: how long a worker may send no keep-alive, in seconds.
+        @param statusInterval: seconds between two looks for what is wrong in
+            the cluster.
+        @param address: where this master is, for people.
+        @param troubles: what is wrong with the node's configuration, to be
+            shown.
+        @param memory: how many bytes of memory the process has, for tables.
         """
         super().__init__()
         self.setName("master")
@@ -220,7 +238,29 @@ class MasterService(MultiService):
             agentInfoInterval=agentInfoInterval,
             disconnectionTime=disconnectionTime,
         )
-        for service in (self.fileIntegrity, self.checkKeepAlives, self.agents):
+        self._statusRunner = makeRunner("status")
+        self._runners.append(self._statusRunner)
+        self.status = MasterStatus(
+            self._trust.identity,
+            tree.items,
+            KnownNodes(self._state, self._statusRunner, wallClock),
+            AgentCounts(self.agents.fleet, reactor),
+            reactor,
+            wallClock,
+            EventRing(random(16).hex(), wallClock),
+            memory,
+            lambda: self.threads,
+            lambda: self._snapshot,
+            address,
+            wazuhVersion,
+            troubles,
+        )
+        self._telling = Periodic(
+            "Status", statusInterval, self.status.look, reactor, self._log, now=False
+        )
+        self.requests.offer(ClusterAnswers(self.status).entries())
+        self.requests.observe(self.status.asked)
+        for service in (self.fileIntegrity, self.checkKeepAlives, self.agents, self._telling):
             service.setServiceParent(self)
 
     @property
@@ -254,7 +294,14 @@ class MasterService(MultiService):
         assert self._integrity is not None, "the master was not started"
         return self._integrity
 
-    def statuses(self) -> list[NodeStatus]:
+    @property
+    def threads(self) -> list[Periodic]:
+        """
+        Its threads, also those that it has for agents.
+        """
+        return [each for each in (*self, *self.agents) if isinstance(each, Periodic)]
+
+    def statuses(self) -> list[JoinedWorker]:
         """
         The workers that are joined, by name.
         """
@@ -313,6 +360,7 @@ class MasterService(MultiService):
         )
 
     async def _stop(self) -> None:
+        self.status.end()
         listening, self._listening = self._listening, None
         port, self._port = self._port, None
         if port is not None:
@@ -381,11 +429,19 @@ class MasterService(MultiService):
             self._wazuhVersion,
             self._tree.items,
             self._limits,
+            self.status,
         )
         generations = Generations(home, self._state, self._scanRunner, self._tree.items)
         self._integrity = MasterIntegrity(
-            self._tree, generations, self._packRunners, self._limits, node.roster, self._reactor
+            self._tree,
+            generations,
+            self._packRunners,
+            self._limits,
+            node.roster,
+            self._reactor,
+            self.status,
         )
+        self.status.begin(node.roster, self._integrity)
         return node
 
     def _strangerLeft(self, address: str, why: Exception) -> None:
@@ -408,7 +464,7 @@ class MasterService(MultiService):
         """
         What answers on one session.
         """
-        files = MasterLocator(self.node, self.integrity, session)
+        files = MasterLocator(self.node, self.integrity, self.status, session)
         own = locatorsFor(self._locators, lambda: session)
         return [files, *self.agents.locators(session), *own]
 

@@ -15,9 +15,10 @@ from wazuh_cluster.errors import ClusterError, IdentityMismatch, ProtocolViolati
 from wazuh_cluster.interfaces import IClusterTrust
 from wazuh_cluster.journal import MAIN, Journal
 from wazuh_cluster.master.ticks import Ticks
-from wazuh_cluster.model import MASTER, WORKER, Identity, NodeStatus, WorkerInfo
+from wazuh_cluster.model import MASTER, WORKER, Identity, JoinedWorker, WorkerInfo
 from wazuh_cluster.protocol import KeepAlive, Limits, Peer, Transfers
 from wazuh_cluster.protocol.deadlines import Deadlines
+from wazuh_cluster.status.values import NodeReport
 
 if TYPE_CHECKING:
     from wazuh_cluster.master.node import MasterNode
@@ -36,6 +37,8 @@ class Session:
     @ivar status: what the master knows of the worker; C{None} before it
         joined.
     @ivar refusal: why it may not join, if that was said.
+    @ivar report: what the worker says of itself.
+    @ivar leaving: whether it said that it is being stopped.
     @ivar holdsSaid: what it holds back, as far as the log says so.
     @ivar ticks: what the worker's monotonic clock is on the master's; there
         once it joined.
@@ -61,9 +64,11 @@ class Session:
         self.clock = clock
         self.limits = limits
         self.identity: Identity | None = None
-        self.status: NodeStatus | None = None
+        self.status: JoinedWorker | None = None
         self.refusal: Refused | None = None
         self.holdsSaid: frozenset[str] = frozenset()
+        self.report = NodeReport()
+        self.leaving = False
         self.ticks: Ticks
         self._greeted = False
         self._heard: float | None = None
@@ -109,11 +114,11 @@ class Session:
         The worker is one of the cluster from now on.
         """
         now = self.clock.seconds()
-        self.status = NodeStatus(info, now, now)
+        self.status = JoinedWorker(info, now, now)
         self.peer.admit()
         self._joined.callback(self)
 
-    def requireJoined(self) -> NodeStatus:
+    def requireJoined(self) -> JoinedWorker:
         """
         What the master knows of the worker.
 

@@ -24,6 +24,9 @@ CHUNK_SIZE = 65_000
 #: The largest body that travels in one box beside other arguments.
 BODY_SIZE = 60_000
 
+#: The largest status of a worker.
+STATUS_SIZE = 16_000
+
 _ID = (16, 16)
 _ROOT = (32, 32)
 
@@ -272,6 +275,18 @@ class ReportIntegrity(FromWorker):
     response = []
 
 
+class ReportStatus(FromWorker):
+    """
+    What is new of me, for whoever looks at the cluster.
+
+    Sent by: worker. C{status} is a UTF-8 JSON object with the fields that
+    changed, all of them after a join; see "Status" in the manual.
+    """
+
+    arguments = [(b"status", Octets(2, STATUS_SIZE))]
+    response = []
+
+
 class IntegrityChanged(ClusterCommand):
     """
     The master has a new generation.
@@ -404,6 +419,7 @@ COMMANDS: dict[bytes, type[ClusterCommand]] = {
         AbortTransfer,
         TransferCredit,
         ReportIntegrity,
+        ReportStatus,
         IntegrityChanged,
         SyncAgentInfo,
         RegisterAgent,

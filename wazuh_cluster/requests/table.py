@@ -68,7 +68,7 @@ def mayNot(asker: Asker) -> RequestRefused:
     """
     What is said to who may not change the cluster.
     """
-    return RequestRefused(f"{asker.name} may not change agents and groups: {asker.remedy}")
+    return RequestRefused(f"{asker.name} may not change the cluster: {asker.remedy}")
 
 
 class Requests:
@@ -79,6 +79,23 @@ class Requests:
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self._entries = {entry.name: entry for entry in entries}
         self._log = Journal(MAIN)
+        self._listeners: list[Callable[[str, str], None]] = []
+
+    def offer(self, entries: Iterable[Entry]) -> None:
+        """
+        Answer these too.
+        """
+        self._entries.update((entry.name, entry) for entry in entries)
+
+    def observe(self, listener: Callable[[str, str], None]) -> None:
+        """
+        Tell somebody of changes that are asked for: the request's name, and who
+        asks.
+        """
+        self._listeners.append(listener)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._entries
 
     async def perform(self, asker: Asker, name: str, body: bytes) -> bytes:
         """
@@ -92,6 +109,8 @@ class Requests:
             raise mayNot(asker)
         if entry.changes:
             self._log.info("{request} is asked for by {asker}.", request=name, asker=asker.name)
+            for listener in self._listeners:
+                listener(name, asker.name)
         try:
             answer = writeBody(await entry.answer(Fields.read(body)))
         except BadArgument as error:

@@ -75,6 +75,9 @@ class IntegrityThread:
     @ivar snapshot: the last look at the worker's own files.
     @ivar applied: the last manifest that was applied, and its generation.
     @ivar progress: of the fetch that is under way, or was last.
+    @ivar fetching: whether one is under way.
+    @ivar wanted: the manifest that was last to be applied; C{None} before the
+        first.
     @ivar holds: what is held back now.
     """
 
@@ -113,6 +116,17 @@ class IntegrityThread:
         self._settled: Mapping[bytes, bytes] = {}
         self._account = Account(self._sync, tree.path, clock)
         self.progress = Progress()
+        self.fetching = False
+        self._wanted: Manifest | None = None
+
+    @property
+    def wanted(self) -> Manifest | None:
+        """
+        See the class.
+        """
+        if self._wanted is None and self.applied is not None:
+            return self.applied.manifest
+        return self._wanted
 
     @property
     def holds(self) -> Holds:
@@ -311,6 +325,7 @@ class IntegrityThread:
         """
         if snapshot.manifest.algorithm != manifest.algorithm:
             raise ProtocolViolation("its manifest came with another algorithm than it said")
+        self._wanted = manifest
         await self._workplace.begin()
         known = self.applied
         lastApplied = known.manifest if known is not None else None
@@ -379,9 +394,11 @@ class IntegrityThread:
         saying = LoopingCall(lambda: self.sayProgress(self.progress))
         saying.clock = self._clock
         saying.start(PROGRESS_INTERVAL, now=False).addErrback(self._bug)
+        self.fetching = True
         try:
             return await link.fetcher.contents(self._workplace.staging, plan, self.progress)
         finally:
+            self.fetching = False
             saying.stop()
 
     def sayProgress(self, progress: Progress) -> None:

@@ -22,8 +22,14 @@ class Observers:
     """
 
     def __init__(self, observers: Iterable[IWorkerObserver]) -> None:
-        self._observers = tuple(observers)
+        self._observers = list(observers)
         self._log = Journal(MAIN)
+
+    def add(self, observer: IWorkerObserver) -> None:
+        """
+        Tell this one too, after the others.
+        """
+        self._observers.append(observer)
 
     def joined(self, master: MasterInfo) -> None:
         """

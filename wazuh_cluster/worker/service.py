@@ -34,6 +34,7 @@ from wazuh_cluster.journal import (
     MAIN,
     Journal,
 )
+from wazuh_cluster.memory import residentSize
 from wazuh_cluster.model import MASTER, WORKER, Identity, MasterInfo, NodeName
 from wazuh_cluster.periodic import Periodic
 from wazuh_cluster.protocol import (
@@ -47,7 +48,10 @@ from wazuh_cluster.protocol import (
     locatorsFor,
 )
 from wazuh_cluster.protocol.deadlines import Deadlines
-from wazuh_cluster.requests import Asker, Asking, Requests, RequestsLocator
+from wazuh_cluster.requests import Asker, Asking, OwnFirst, Requests, RequestsLocator
+from wazuh_cluster.status import EventRing, Trouble
+from wazuh_cluster.status.answers import NodeAnswers
+from wazuh_cluster.status.events import STARTED
 from wazuh_cluster.trust import ClusterKey
 from wazuh_cluster.uptime import uptime as systemUptime
 from wazuh_cluster.worker.agentids import HighestAgentId
@@ -59,6 +63,8 @@ from wazuh_cluster.worker.link import LinkCore, makeLink
 from wazuh_cluster.worker.locator import WorkerLocator
 from wazuh_cluster.worker.observers import Observers
 from wazuh_cluster.worker.registration import LinkEnroller
+from wazuh_cluster.worker.status import INTERVAL as STATUS_INTERVAL
+from wazuh_cluster.worker.status import WorkerStatus
 
 #: Seconds between two looks at the integrity.
 INTERVAL = 9.0
@@ -77,6 +83,10 @@ UNDO_INTERVAL = 10.0
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 20.0
 
+#: How long it may take to tell the master that this worker is being stopped, in
+#: seconds.
+_GOODBYE = 0.6
+
 _THE_MASTER = Asker("the master", administers=True, remedy="")
 
 
@@ -93,7 +103,10 @@ class WorkerService(Service):
     @ivar enroller: enrolls agents by asking the master; for an
         L{EnrollmentService<wazuh_cluster.enrollment.EnrollmentService>}.
     @ivar threads: the running threads, by name.
-    @ivar requests: asks the master requests by their names.
+    @ivar status: what it knows of itself.
+    @ivar asking: asks the master requests by their names.
+    @ivar requests: answers what it knows itself, and asks the master for all
+        else, by their names.
     """
 
     def __init__(
@@ -122,6 +135,9 @@ class WorkerService(Service):
         integrityInterval: float = INTERVAL,
         agentInfoInterval: float = 10.0,
         wazuhStarts: Callable[[], Iterable[float]] | None = None,
+        statusInterval: float = STATUS_INTERVAL,
+        troubles: Sequence[Trouble] = (),
+        memory: Callable[[], int] = residentSize,
     ) -> None:
         """
         @param trust: the cluster key, or a trust of one's own.
@@ -142,6 +158,11 @@ class WorkerService(Service):
         @param wazuhStarts: when wazuh-analysisd was started, as
             L{wazuh_cluster.home.Home.analysisdStarts}; by default from the
             pid files below the tree.
+        @param statusInterval: seconds between two looks for what the master is
+            to be told of this node's status.
+        @param troubles: what is wrong with the node's configuration, to be
+            shown.
+        @param memory: how many bytes of memory the process has, for tables.
         @param jitter: what is added to a wait before the next attempt, in
             seconds.
         """
@@ -174,7 +195,7 @@ class WorkerService(Service):
             observers.append(KeysObserver(self.agentInfo.keysChanged))
         if observer is not None:
             observers.append(observer)
-        self._observers = Observers(observers)
+        self._observers = told = Observers(observers)
         self._registrationRunner = makeRunner("registrations")
         self.enroller = LinkEnroller(
             UndoList(self._state, self._registrationRunner),
@@ -196,10 +217,28 @@ class WorkerService(Service):
             self._observers,
             Home(tree.path).analysisdStarts if wazuhStarts is None else wazuhStarts,
         )
+        self._statusRunner = makeRunner("status")
+        self.status = WorkerStatus(
+            self._trust.identity,
+            self.integrity,
+            self._state,
+            self._statusRunner,
+            reactor,
+            wallClock,
+            EventRing(self._nonce.hex(), wallClock),
+            memory,
+            wazuhVersion,
+            troubles,
+        )
+        told.add(self.status)
+        self._telling = Periodic(
+            "Status", statusInterval, self.status.look, reactor, self._log, now=False
+        )
         self._peer: Peer | None = None
-        self.requests = Asking(self.call)
-        # The master may ask nothing by a name yet.
-        self._offered = Requests()
+        # What the master, and programs on this node, may ask of this worker.
+        self._offered = Requests(NodeAnswers(self.status).entries())
+        self.asking = Asking(self.call)
+        self.requests = OwnFirst(self._offered, self.asking)
         self._threads = MultiService()
         self._joinWaiters: list[Deferred[MasterInfo]] = []
         self._transfers: dict[Peer, Transfers] = {}
@@ -226,6 +265,8 @@ class WorkerService(Service):
         self._homeId = homeId(self._state, self._random)
         self.enroller.start()
         self._threads.startService()
+        self._telling.startService()
+        self.status.events.note(STARTED, self._trust.identity.name, "this worker began")
         self._link.start()
 
     def stopService(self) -> Deferred[None]:
@@ -239,8 +280,10 @@ class WorkerService(Service):
     async def _stop(self) -> None:
         super().stopService()
         await self.enroller.stop()
+        await maybeDeferred(self._telling.stopService)
         await maybeDeferred(self._threads.stopService)
         await self._endThreads()
+        await self.status.leave(_GOODBYE)
         ended: Deferred[None] = Deferred()
         self._core.stopWaiters.append(ended)
         self._link.stop()
@@ -248,6 +291,7 @@ class WorkerService(Service):
         self._complaints.close()
         self._runner.stop()
         self._registrationRunner.stop()
+        self._statusRunner.stop()
         if self.agents is not None:
             self.agents.stop()
         self._tree.close()
@@ -397,6 +441,8 @@ class WorkerService(Service):
             thread.setServiceParent(self._threads)
         # By now the first run of each has begun.
         self.enroller.serve()
+        self.status.linkUp(peer, (*threads, self._telling), keepAlive)
+        self._telling.poke()
         self._observers.joined(master)
         waiters, self._joinWaiters = self._joinWaiters, []
         for waiter in waiters:
@@ -409,6 +455,7 @@ class WorkerService(Service):
         self.master = None
         self._peer = None
         self.enroller.linkDown()
+        self.status.linkDown()
         self._complaints.complain(reason, joined, delay)
         if joined:
             Deferred.fromCoroutine(self._endThreads()).addErrback(self._bug)

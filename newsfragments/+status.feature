@@ -1,0 +1,1 @@
+A master knows its cluster: every worker's state, files, threads and clocks, a verdict with named reasons, and the last events; also of workers that left or failed, until they are forgotten. Any node is asked for it through its control socket (``ControlClient.status``).
