@@ -455,7 +455,7 @@ class KeepAliveTests(ClusterCase):
         """
         self.master()
         story = Story()
-        self.worker(observer=story, integrityInterval=10_000.0)
+        self.worker(observer=story, integrityInterval=10_000.0, statusInterval=10_000.0)
         self.pass_(30, 1)
         self.network.stall("master")
         self.pass_(60 + 21, 1)
