@@ -9,7 +9,7 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import redirect_stdout, suppress
 from io import StringIO
 from typing import Any, TypeVar
@@ -145,17 +145,28 @@ class ProcessCase(TestCase):
         ]
         return [master, *homes]
 
-    def spawn(self, arguments: list[str], code: str = RUN, wrapper: Sequence[str] = ()) -> Process:
+    def spawn(
+        self,
+        arguments: list[str],
+        code: str = RUN,
+        wrapper: Sequence[str] = (),
+        variables: Mapping[str, str] | None = None,
+        sockets: Sequence[socket.socket] = (),
+    ) -> Process:
         """
         Start Python with arguments, in a folder of its own.
 
         @param wrapper: a program, absolute, with arguments, that starts it.
+        @param variables: added to its environment.
+        @param sockets: what it has as descriptors 3, 4, …
         """
         assert not self.over, "the test is over"
         process = Process()
         folder = FilePath(self.mktemp())
         folder.makedirs()
-        environment = {**os.environ, "PYTHONPATH": _CHECKOUT}
+        environment = {**os.environ, "PYTHONPATH": _CHECKOUT, **(variables or {})}
+        descriptors: dict[int, Any] = {0: "w", 1: "r", 2: "r"}
+        descriptors.update((3 + n, each.fileno()) for n, each in enumerate(sockets))
         command = [*wrapper, sys.executable, "-c", code, *arguments]
         reactor.spawnProcess(
             process,
@@ -163,18 +174,19 @@ class ProcessCase(TestCase):
             command,
             env=environment,
             path=folder.path,
+            childFDs=descriptors,
         )
         self.processes.append(process)
         return process
 
-    def node(
-        self, home: FilePath[str], *options: str, code: str = RUN, wrapper: Sequence[str] = ()
-    ) -> Process:
+    def node(self, home: FilePath[str], *options: str, code: str = RUN, **keywords: Any) -> Process:
         """
         Start a node in the foreground.
+
+        @param keywords: see L{spawn}.
         """
         arguments = ["--nodaemon", "wazuh-cluster", "--home", home.path, "--verbose", *options]
-        return self.spawn(arguments, code, wrapper)
+        return self.spawn(arguments, code, **keywords)
 
     async def until(self, condition: Callable[[], T], what: str, patience: float = PATIENCE) -> T:
         """

@@ -11,7 +11,7 @@ import time
 from typing import Any, NoReturn
 
 from twisted.application.service import IService, MultiService
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.logger import (
     FilteringLogObserver,
@@ -28,11 +28,11 @@ from twisted.python.logfile import LogFile
 from wazuh_cluster import memory
 from wazuh_cluster.config import Config
 from wazuh_cluster.descriptors import allowDescriptors
-from wazuh_cluster.endpoints import listenProblem
 from wazuh_cluster.errors import BadInput, HomeError
 from wazuh_cluster.homelock import HomeLock
 from wazuh_cluster.journal import MAIN, Journal
 from wazuh_cluster.log import ClusterLogs
+from wazuh_cluster.notify import Supervised
 from wazuh_cluster.periodic import Periodic
 from wazuh_cluster.renewal import Renewal
 from wazuh_cluster.threads import callReactor
@@ -51,6 +51,9 @@ def quietLog(path: str) -> ILogObserver:
         textFileLogObserver(file), [LogLevelFilterPredicate(defaultLogLevel=LogLevel.warn)]
     )
 
+
+#: The option that says where a master listens.
+LISTEN_OPTION = "--listen"
 
 #: The option that says where agents enroll.
 ENROLLMENT_OPTION = "--enrollment"
@@ -85,6 +88,7 @@ class NodeService(MultiService):
         renewal: Renewal | None = None,
         descriptors: int = 0,
         listener: IService | None = None,
+        supervised: Supervised | None = None,
     ) -> None:
         """
         @param lock: is kept as long as the service.
@@ -93,6 +97,7 @@ class NodeService(MultiService):
         @param renewal: the node's certificates, if it has any.
         @param descriptors: how many files and connections may have to be open.
         @param listener: where agents enroll, if they do so here.
+        @param supervised: tells a service manager, if there is one.
         """
         super().__init__()
         self._reactor = reactor
@@ -109,6 +114,9 @@ class NodeService(MultiService):
         if listener is not None:
             # The last to be started, and the first to be stopped.
             listener.setServiceParent(self)
+        self._supervised = supervised
+        if supervised is not None:
+            supervised.setServiceParent(self)
         Periodic(
             "Memory",
             memory.INTERVAL,
@@ -138,10 +146,6 @@ class NodeService(MultiService):
             if self._renewal is not None:
                 self._renewal.open()
             super().privilegedStartService()
-        except CannotListenError as error:
-            if (error.interface, error.port) == (self._config.bindAddr, self._config.port):
-                self._fail(BadInput(*portProblem(self._config, error.socketError)))
-            self._fail(listenProblem(error, ENROLLMENT_OPTION))
         except BadInput as problem:
             self._fail(problem)
 
@@ -192,8 +196,14 @@ class NodeService(MultiService):
         SIGHUP: what is in files may be others by now.
         """
         self._log.reopen()
-        if self._renewal is not None:
-            self._renewal.renew()
+        if self._supervised is not None:
+            self._supervised.reloading()
+        reading = succeed(None) if self._renewal is None else self._renewal.renew()
+        reading.addCallback(self._reloaded)
+
+    def _reloaded(self, _: None) -> None:
+        if self._supervised is not None:
+            self._supervised.reloaded()
 
     def _fail(self, problem: BadInput) -> NoReturn:
         """
@@ -203,6 +213,8 @@ class NodeService(MultiService):
         self._journal.critical("{problem}", problem=problem)
         self._log.start()
         self._log.stop()
+        if self._supervised is not None:
+            self._supervised.failed(problem)
         if self._background:
             raise type(problem)(problem.what, problem.where, problem.remedy) from None
         raise SystemExit(str(problem)) from None
@@ -218,19 +230,22 @@ class NodeService(MultiService):
         def stopLog(result: object) -> object:
             globalLogPublisher.removeObserver(self._log)
             self._log.stop(0.7)
+            if self._supervised is not None:
+                self._supervised.close()
             return result
 
         return stopped.addBoth(stopLog)
 
 
-def portProblem(config: Config, error: OSError) -> tuple[str, str, str]:
+def portProblem(config: Config, error: CannotListenError | OSError) -> tuple[str, str, str]:
     """
     Why a master cannot listen: what, where and the remedy.
     """
+    reason: OSError = error.socketError if isinstance(error, CannotListenError) else error
     return (
-        f"cannot listen on {config.bindAddr} port {config.port} ({error.strerror})",
+        f"cannot listen on {config.bindAddr} port {config.port} ({reason.strerror})",
         f"{config.path}, <bind_addr> and <port>",
         "stop the program that uses it, or choose others"
-        if error.errno == errno.EADDRINUSE
+        if reason.errno == errno.EADDRINUSE
         else "choose an address of this machine, and a port that this user may open",
     )

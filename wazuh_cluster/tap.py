@@ -34,9 +34,15 @@ from wazuh_cluster.agents.localtables import localDatabase
 from wazuh_cluster.agents.store import SqliteAgentStore, fleetDatabase
 from wazuh_cluster.config import Config, loadConfig
 from wazuh_cluster.control import ControlService
-from wazuh_cluster.daemon import ENROLLMENT_OPTION, NodeService, keepTime, portProblem
+from wazuh_cluster.daemon import (
+    ENROLLMENT_OPTION,
+    LISTEN_OPTION,
+    NodeService,
+    keepTime,
+    portProblem,
+)
 from wazuh_cluster.descriptors import descriptorsFor
-from wazuh_cluster.endpoints import readEndpoint, tryEndpoint
+from wazuh_cluster.endpoints import SaidEndpoint, readEndpoint, tryEndpoint
 from wazuh_cluster.enrollment import OpenRequests
 from wazuh_cluster.errors import BadInput, HomeError
 from wazuh_cluster.home import Home, addWorkingFolders, checkHome, checkHomeId, chooseOwner
@@ -47,6 +53,7 @@ from wazuh_cluster.journal import MAIN, Journal
 from wazuh_cluster.log import ClusterLog, ClusterLogs
 from wazuh_cluster.logline import jsonLine, plainLine
 from wazuh_cluster.model import MASTER, Identity, NodeName
+from wazuh_cluster.notify import Supervised
 from wazuh_cluster.renewal import Renewal
 from wazuh_cluster.scripts.homeoptions import defaultHome
 from wazuh_cluster.settings import Settings, loadSettings
@@ -81,6 +88,13 @@ class Options(usage.Options):
         ["role", None, None, "master or worker, whatever <node_type> says."],
         ["home", None, None, "The manager's folder. [default: $WAZUH_HOME, then /var/ossec]"],
         ["config", None, None, "The configuration. [default: etc/ossec.conf in the home]"],
+        [
+            "listen",
+            None,
+            None,
+            "On a master: where workers connect, a Twisted endpoint, such as "
+            "systemd:INET:name=cluster. [default: <bind_addr> and <port>]",
+        ],
         [
             "enrollment",
             None,
@@ -144,12 +158,11 @@ def makeService(options: Options) -> IService:
         options.lock.acquire()
         checkHomeId(home)
         _checkPidFile(options)
-        if config.role == MASTER:
-            _checkPort(config)
+        endpoint = _serverEndpoint(_theReactor(), config, options["listen"])
         agents = LocalAgents(
             localDatabase(home.localAgentsDatabase), ThreadRunner(_theReactor(), "local-agents")
         )
-        node = _node(home, config, settings, trust, agents)
+        node = _node(home, config, settings, trust, agents, endpoint)
         listener = _listener(options["enrollment"], home, config, node)
     except BadInput as problem:
         raise SystemExit(str(problem)) from None
@@ -182,6 +195,7 @@ def makeService(options: Options) -> IService:
             settings.limits, config.role == MASTER, 0 if listener is None else listener.most
         ),
         listener,
+        _supervised(config, node, listener),
     )
     # After the node: local programs are answered once there is one.
     ControlService.forHome(
@@ -253,9 +267,12 @@ def _node(
     settings: Settings,
     trust: ClusterKey | IClusterTrust,
     agents: IAgentSource,
+    endpoint: IStreamServerEndpoint | None,
 ) -> MasterService | WorkerService:
     """
     The master or worker that a configuration describes.
+
+    @param endpoint: where a master listens.
     """
     reactor = _theReactor()
     files = settings.certificatesIn(home.path)
@@ -267,7 +284,7 @@ def _node(
         private=[] if files is None else [path for _, path in files.named()],
     )
     name = NodeName(config.nodeName)
-    if config.role == MASTER:
+    if endpoint is not None:
         from wazuh_cluster.master import MasterService
         from wazuh_cluster.master.service import INTERVAL as MASTER_INTERVAL
 
@@ -281,7 +298,7 @@ def _node(
             reactor,
             name,
             trust,
-            _serverEndpoint(reactor, config),
+            endpoint,
             tree,
             cluster=config.clusterName,
             openRequests=OpenRequests(home.path),
@@ -371,9 +388,26 @@ def _listener(
     return EnrollmentService(reactor, endpoint, enroller, config.auth, home.path)
 
 
-def _serverEndpoint(reactor: Any, config: Config) -> IStreamServerEndpoint:
+def _serverEndpoint(reactor: Any, config: Config, text: str | None) -> IStreamServerEndpoint | None:
+    """
+    Where a master listens; C{None} for a worker.
+
+    @param text: the endpoint, as an option.
+    @raise BadInput: if that cannot be.
+    """
+    if config.role != MASTER:
+        if text is not None:
+            raise BadInput("a worker does not listen", LISTEN_OPTION, "leave it out")
+        return None
+    if text is not None:
+        tryEndpoint(text, LISTEN_OPTION)
+        return readEndpoint(reactor, text, LISTEN_OPTION)
+    _checkPort(config)
     kind = TCP6ServerEndpoint if ":" in config.bindAddr else TCP4ServerEndpoint
-    return kind(reactor, config.port, backlog=_BACKLOG, interface=config.bindAddr)
+    return SaidEndpoint(
+        kind(reactor, config.port, backlog=_BACKLOG, interface=config.bindAddr),
+        lambda error: BadInput(*portProblem(config, error)),
+    )
 
 
 def _checkPort(config: Config) -> None:
@@ -413,6 +447,29 @@ def _checkPidFile(options: Options) -> None:
             path,
             "make room, or give twistd another --pidfile",
         ) from None
+
+
+def _supervised(
+    config: Config, node: MasterService | WorkerService, listener: EnrollmentService | None
+) -> Supervised | None:
+    """
+    What tells a service manager of the node, if one is there to be told.
+    """
+    from wazuh_cluster.worker import WorkerService
+
+    who = f"{config.role.capitalize()} {config.nodeName} of {config.clusterName}"
+
+    def describe() -> str:
+        if not isinstance(node, WorkerService):
+            joined = len(node.statuses())
+            return f"{who}: {joined} {'worker is' if joined == 1 else 'workers are'} joined."
+        master = node.master
+        return f"{who}: " + ("no link." if master is None else f"joined to {master.name}.")
+
+    waits = [] if isinstance(node, WorkerService) else [node.whenListening]
+    if listener is not None:
+        waits.append(listener.whenListening)
+    return Supervised.fromEnvironment(_theReactor(), os.environ, describe, waits)
 
 
 def _theReactor() -> Any:
