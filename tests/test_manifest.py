@@ -206,7 +206,7 @@ class RootTests(SynchronousTestCase):
         """
         files = [entry(b"etc/shared/%05d" % n) for n in range(20_000)]
         manifest = Manifest.fromEntries("md5", files)
-        self.assertEqual(len(list(manifest.rootSlices(WAZUH_ITEMS))), 5)
+        self.assertEqual(len(list(manifest.rootSlices(WAZUH_ITEMS))), 6)
         self.assertEqual(manifest.root(WAZUH_ITEMS), self.root(files))
 
 
@@ -248,7 +248,7 @@ class EncodingTests(SynchronousTestCase):
                 count += 1
             except StopIteration as end:
                 result = b"".join(end.value)
-        self.assertEqual(count, 5)
+        self.assertEqual(count, 6)
         decoding = decodeSlices(result, WAZUH_ITEMS)
         for _ in range(4):
             next(decoding)

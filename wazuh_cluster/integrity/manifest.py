@@ -31,6 +31,9 @@ DIGEST_SIZES = {"md5": 16, "sha256": 32}
 #: How many entries are worked on between two yields: well under 50 ms.
 _STEP = 4096
 
+#: How many bytes are hashed between two yields.
+_HASHED = 4 * 1024 * 1024
+
 # How a manifest travels; manifestdecoder.py reads it.
 MAGIC = b"WCMF\x01"
 COUNTS = Struct(">II")
@@ -39,6 +42,13 @@ HELD = Struct(">HH")
 MAX_WHY = 200
 
 _ROOT_LABEL = b"wazuh_cluster root 1\0"
+
+
+def packEntry(path: bytes, size: int, mtime: int, digest: bytes) -> bytes:
+    """
+    One file as it travels.
+    """
+    return ENTRY.pack(len(path), size, mtime) + path + digest
 
 
 def newHash(algorithm: str) -> _Hash:
@@ -66,6 +76,7 @@ class Manifest:
     """
 
     __slots__ = (
+        "_packed",
         "_roots",
         "algorithm",
         "digestSize",
@@ -97,6 +108,8 @@ class Manifest:
         self.digests = digests
         self.held = tuple(sorted(held, key=lambda each: each.path))
         self._roots: dict[tuple[object, object], bytes] = {}
+        # All entries as they travel, once somebody asked for them.
+        self._packed: bytes | None = None
 
     @classmethod
     def fromEntries(
@@ -222,20 +235,12 @@ class Manifest:
         if key is not None and key in self._roots:
             return self._roots[key]
         sha = hashlib.sha256(_ROOT_LABEL + self.algorithm.encode("ascii") + b"\0")
-        timeless = self._timeless(items)
         everything = isinstance(without, Collection) and not without
-        pack, size = ENTRY.pack, self.digestSize
-        for start in range(0, len(self.paths), _STEP):
-            parts: list[bytes] = []
-            for index in range(start, min(start + _STEP, len(self.paths))):
-                path = self.paths[index]
-                if everything or path not in without:
-                    mtime = 0 if index in timeless else self.mtimes[index]
-                    parts.append(pack(len(path), self.sizes[index], mtime))
-                    parts.append(path)
-                    parts.append(self.digests[index * size : (index + 1) * size])
-            sha.update(b"".join(parts))
-            yield
+        if everything:
+            packed = yield from self.packedSlices()
+            yield from _update(sha, self._withoutTimes(packed, items))
+        else:
+            yield from self._rootWithout(sha, items, without)
         root = sha.digest()
         if key is not None:
             # One for the whole, one for the last partial root: what a node asks
@@ -245,6 +250,102 @@ class Manifest:
             }
             self._roots[key] = root
         return root
+
+    def _rootWithout(self, sha: _Hash, items: Items, without: Container[bytes]) -> Slices[None]:
+        timeless = self._timeless(items)
+        pack, size = ENTRY.pack, self.digestSize
+        for start in range(0, len(self.paths), _STEP):
+            parts: list[bytes] = []
+            for index in range(start, min(start + _STEP, len(self.paths))):
+                path = self.paths[index]
+                if path not in without:
+                    mtime = 0 if index in timeless else self.mtimes[index]
+                    parts.append(pack(len(path), self.sizes[index], mtime))
+                    parts.append(path)
+                    parts.append(self.digests[index * size : (index + 1) * size])
+            sha.update(b"".join(parts))
+            yield
+
+    def _withoutTimes(self, packed: bytes, items: Items) -> bytes | bytearray:
+        """
+        The packed entries, with an mtime of 0 where it does not count.
+        """
+        timeless = self._timeless(items)
+        if not timeless:
+            return packed
+        changed = bytearray(packed)
+        at = last = 0
+        for index in sorted(timeless):
+            at += self.packedSize(last, index)
+            last = index
+            ENTRY.pack_into(changed, at, len(self.paths[index]), self.sizes[index], 0)
+        return changed
+
+    def derive(
+        self,
+        paths: list[bytes],
+        sizes: array[int],
+        mtimes: array[int],
+        digests: bytes,
+        held: Iterable[HeldPath],
+        pieces: Iterable[tuple[int, int] | bytes] | None,
+    ) -> Manifest:
+        """
+        A manifest that has much in common with this one: what was packed of this
+        one is not packed again.
+
+        @param pieces: in order, the runs (start and stop) of this manifest's
+            files and, between them, further packed entries; C{None} if that is
+            not known.
+        """
+        derived = Manifest(self.algorithm, paths, sizes, mtimes, digests, held)
+        packed = self._packed
+        if packed is not None and pieces is not None:
+            parts: list[bytes | memoryview] = []
+            at = last = 0
+            with memoryview(packed) as view:
+                for piece in pieces:
+                    if isinstance(piece, bytes):
+                        parts.append(piece)
+                        continue
+                    start, stop = piece
+                    at += self.packedSize(last, start)
+                    last, size = stop, self.packedSize(start, stop)
+                    parts.append(view[at : at + size])
+                    at += size
+                derived._packed = b"".join(parts)
+                for part in parts:
+                    if isinstance(part, memoryview):
+                        part.release()
+        return derived
+
+    def packedSize(self, start: int, stop: int) -> int:
+        """
+        How many bytes of the packed entries are those from C{start} to before
+        C{stop}.
+        """
+        fixed = ENTRY.size + self.digestSize
+        return sum(map(len, self.paths[start:stop])) + (stop - start) * fixed
+
+    def packedSlices(self) -> Slices[bytes]:
+        """
+        All entries as they travel, in slices.
+        """
+        if self._packed is not None:
+            return self._packed
+        pieces: list[bytes] = []
+        pack, size = ENTRY.pack, self.digestSize
+        for start in range(0, len(self.paths), _STEP):
+            parts: list[bytes] = []
+            for index in range(start, min(start + _STEP, len(self.paths))):
+                path = self.paths[index]
+                parts.append(pack(len(path), self.sizes[index], self.mtimes[index]))
+                parts.append(path)
+                parts.append(self.digests[index * size : (index + 1) * size])
+            pieces.append(b"".join(parts))
+            yield
+        self._packed = b"".join(pieces)
+        return self._packed
 
     def encode(self) -> bytes:
         """
@@ -261,17 +362,8 @@ class Manifest:
         counts = COUNTS.pack(len(self.paths), len(self.held))
         pieces = [MAGIC + bytes([len(name)]) + name + counts]
         sha = hashlib.sha256(pieces[0])
-        pack, size = ENTRY.pack, self.digestSize
-        for start in range(0, len(self.paths), _STEP):
-            parts: list[bytes] = []
-            for index in range(start, min(start + _STEP, len(self.paths))):
-                path = self.paths[index]
-                parts.append(pack(len(path), self.sizes[index], self.mtimes[index]))
-                parts.append(path)
-                parts.append(self.digests[index * size : (index + 1) * size])
-            pieces.append(b"".join(parts))
-            sha.update(pieces[-1])
-            yield
+        pieces.append((yield from self.packedSlices()))
+        yield from _update(sha, pieces[-1])
         held = []
         for each in self.held:
             why = each.why.encode("utf-8", "replace")[:MAX_WHY].decode("utf-8", "ignore").encode()
@@ -281,7 +373,7 @@ class Manifest:
         pieces.append(sha.digest())
         return pieces
 
-    def _timeless(self, items: Items) -> Container[int]:
+    def _timeless(self, items: Items) -> Collection[int]:
         """
         The indexes of the files whose mtime does not count.
         """
@@ -294,6 +386,16 @@ class Manifest:
             elif item.ownTime:
                 found.update(self.below(item.path))
         return found
+
+
+def _update(sha: _Hash, data: bytes | bytearray) -> Slices[None]:
+    """
+    Hash in slices.
+    """
+    with memoryview(data) as view:
+        for start in range(0, len(data), _HASHED):
+            sha.update(view[start : start + _HASHED])
+            yield
 
 
 def _rootKey(items: Items, without: Container[bytes]) -> tuple[object, object] | None:

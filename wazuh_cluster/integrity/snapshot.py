@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from attrs import field, fields, frozen
 
-from wazuh_cluster.integrity.manifest import Manifest
+from wazuh_cluster.integrity.manifest import Manifest, packEntry
 from wazuh_cluster.interfaces import FileStat
 from wazuh_cluster.model import HeldPath
 
@@ -165,6 +165,8 @@ class SnapshotBuilder:
         self._mtimes = array("q")
         self._digests = bytearray()
         self._columns = StatusColumns()
+        # The same in the words of Manifest.derive; None once that is lost.
+        self._pieces: list[tuple[int, int] | bytes] | None = [] if previous is not None else None
         # The run of the previous snapshot that is not copied yet.
         self._runStart = 0
         self._runEnd = 0
@@ -196,10 +198,13 @@ class SnapshotBuilder:
         @param size: how many bytes the digest is of.
         """
         self._flush()
+        mtime = status[2] // 1_000_000_000
         self._paths.append(path)
         self._sizes.append(size)
-        self._mtimes.append(status[2] // 1_000_000_000)
+        self._mtimes.append(mtime)
         self._digests += digest
+        if self._pieces is not None:
+            self._pieces.append(packEntry(path, size, mtime, digest))
         self._columns.append(status, trusted)
 
     def replace(
@@ -209,6 +214,7 @@ class SnapshotBuilder:
         A file is another now than when it was added, or there since.
         """
         self._flush()
+        self._pieces = None
         rest = SnapshotBuilder(self._algorithm, None)
         rest.add(path, size, digest, status, trusted)
         at = bisect_left(self._paths, path)
@@ -256,12 +262,13 @@ class SnapshotBuilder:
         ):
             return previous.manifest, previous.columns
         self._flush()
-        manifest = Manifest(
-            self._algorithm, self._paths, self._sizes, self._mtimes, bytes(self._digests), held
-        )
+        columns = (self._paths, self._sizes, self._mtimes, bytes(self._digests), held)
+        if previous is None:
+            return Manifest(self._algorithm, *columns), self._columns
+        manifest = previous.manifest.derive(*columns, self._pieces)
         # A file that was only read again, or whose mode changed, leaves the
         # manifest as it was.
-        if previous is not None and previous.manifest == manifest:
+        if previous.manifest == manifest:
             manifest = previous.manifest
         return manifest, self._columns
 
@@ -275,4 +282,6 @@ class SnapshotBuilder:
         self._mtimes.extend(old.mtimes[start:end])
         self._digests += old.digests[start * old.digestSize : end * old.digestSize]
         self._columns.extend(self._previous.columns, start, end)
+        if self._pieces is not None:
+            self._pieces.append((start, end))
         self._runStart = self._runEnd = -1

@@ -23,6 +23,7 @@ from wazuh_cluster.model import Generation
 from wazuh_cluster.protocol import (
     BytesSource,
     IntegrityChanged,
+    ISource,
     LaterSource,
     Limits,
     RunnerSink,
@@ -128,19 +129,35 @@ class MasterIntegrity:
             )
         return generation, carried, equal
 
-    def sendManifest(self, session: Session, transfer: int, window: int) -> Generation:
+    def sendManifest(
+        self, session: Session, transfer: int, window: int, mark: bytes | None
+    ) -> Generation:
         """
-        Begin to send the manifest.
+        Begin to send the manifest, or what changed since the one that the
+        worker has.
 
+        @param mark: of the manifest that it has, if any.
         @return: the generation that is sent.
         @raise NoSuchGeneration: before the first scan ended.
         """
         generation = self._generations.require()
-        source = BytesSource(self._generations.encoded)
+        source = self._manifestSource(mark)
         session.transfers.send(transfer, source, window, digested=True).addErrback(
             self._transferFailed, session
         )
         return generation
+
+    def _manifestSource(self, mark: bytes | None) -> ISource:
+        changes = None if mark is None else self._generations.since(mark, self._nextRunner())
+        if changes is None:
+            return BytesSource(self._generations.encoded)
+        later = LaterSource()
+        changes.addCallbacks(lambda encoded: later.become(BytesSource(encoded)), later.fail)
+        return later
+
+    def _nextRunner(self) -> IRunner:
+        self._turn += 1
+        return self._packRunners[self._turn % len(self._packRunners)]
 
     def sendFiles(
         self, session: Session, wants: int, transfer: int, window: int, algorithm: str
@@ -154,8 +171,7 @@ class MasterIntegrity:
         self._generations.require()
         if algorithm not in DIGEST_SIZES:
             raise ProtocolViolation("an unknown digest algorithm")
-        runner = self._packRunners[self._turn % len(self._packRunners)]
-        self._turn += 1
+        runner = self._nextRunner()
         later = LaterSource()
         limits = self._limits
         decoder = WantsDecoder(self._tree.items, algorithm, limits.wantedFiles, limits.wantedBytes)

@@ -74,11 +74,11 @@ class MasterLocator(CommandLocator):
         }
 
     @RequestManifest.responder
-    def requestManifest(self, transfer: int, window: int) -> dict[str, Any]:
+    def requestManifest(self, transfer: int, window: int, mark: bytes | None) -> dict[str, Any]:
         """
         See L{RequestManifest}.
         """
-        generation = self._integrity.sendManifest(self._session, transfer, window)
+        generation = self._integrity.sendManifest(self._session, transfer, window, mark)
         return {
             "master": generation.master,
             "number": generation.number,

@@ -160,13 +160,18 @@ class CheckIntegrity(Opens):
 
 class RequestManifest(Opens):
     """
-    Send me your manifest.
+    Send me your manifest, or what makes it of the one that I have.
 
     Sent by: worker, which opens C{transfer} and may have C{window} bytes of it
-    under way. The answer names the generation that the transfer carries.
+    under way. With the C{mark} of a manifest that it has, it takes a difference
+    from that too. The answer names the generation that the transfer carries.
     """
 
-    arguments = [(b"transfer", Whole()), (b"window", Whole())]
+    arguments = [
+        (b"transfer", Whole()),
+        (b"window", Whole()),
+        (b"mark", Octets(*_ROOT, optional=True)),
+    ]
     response = [
         (b"master", Octets(*_ID)),
         (b"number", Whole()),

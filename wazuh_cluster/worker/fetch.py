@@ -18,14 +18,21 @@ from wazuh_cluster.errors import TransferAborted
 from wazuh_cluster.integrity import (
     Items,
     Manifest,
-    ManifestDecoder,
     Needed,
     PackReader,
     Plan,
     Receiver,
     Staging,
 )
+from wazuh_cluster.integrity.difference import (
+    Difference,
+    Misfit,
+    applyDifference,
+    markOf,
+)
+from wazuh_cluster.integrity.differencedecoder import UpdateDecoder
 from wazuh_cluster.interfaces import IRunner, Slices
+from wazuh_cluster.journal import INTEGRITY_CHECK, Journal
 from wazuh_cluster.model import Generation
 from wazuh_cluster.protocol import (
     BytesSource,
@@ -37,6 +44,7 @@ from wazuh_cluster.protocol import (
     RunnerSink,
     Transfers,
 )
+from wazuh_cluster.worker.memory import Applied
 from wazuh_cluster.worker.postponed import Postponed
 
 #: Packs that are under way at once: one is opened while the other flows.
@@ -149,28 +157,64 @@ class Fetcher:
         self._limits = limits
         self._clock = clock
         self._postponed = postponed
+        self._log = Journal(INTEGRITY_CHECK)
 
-    async def manifest(self) -> tuple[Generation, Manifest]:
+    async def manifest(self, known: Applied | None) -> tuple[Generation, Manifest]:
         """
         The master's current manifest.
+
+        @param known: the one of an earlier generation, if there is one: then
+            what changed since is enough.
         """
+        if known is not None:
+            try:
+                return await self._manifestFrom(known)
+            except Misfit as misfit:
+                self._log.info(
+                    "The master's changes do not fit the manifest that is kept here, which is "
+                    "fetched anew: {reason}.",
+                    reason=str(misfit),
+                )
+        generation, manifest = await self._update(None)
+        assert isinstance(manifest, Manifest)
+        return generation, manifest
+
+    async def _manifestFrom(self, known: Applied) -> tuple[Generation, Manifest]:
+        """
+        @raise Misfit: if what the master says of changes cannot be so.
+        """
+        mark = markOf(known.generation.root, known.manifest.held)
+        generation, update = await self._update(mark)
+        if isinstance(update, Manifest):
+            return generation, update
+        manifest = await self._runner.run(applyDifference(known.manifest, update))
+        if await self._runner.run(manifest.rootSlices(self._items)) != generation.root:
+            raise Misfit("what comes of it has another root")
+        return generation, manifest
+
+    async def _update(self, mark: bytes | None) -> tuple[Generation, Manifest | Difference]:
         number = self._transfers.number()
-        decoder = ManifestDecoder(
-            self._items, self._limits.manifestFiles, self._limits.manifestBytes
+        decoder = UpdateDecoder(
+            self._items, mark, self._limits.manifestFiles, self._limits.manifestBytes
         )
-        receiving: Deferred[Manifest] = self._transfers.receive(  # type: ignore[assignment]
+        receiving: Deferred[Manifest | Difference] = self._transfers.receive(  # type: ignore[assignment]
             number, RunnerSink(self._runner, decoder), self._limits.manifestBytes, digested=True
         )
         answer = await self._opened(
-            RequestManifest, number, receiving, transfer=number, window=self._transfers.window
+            RequestManifest,
+            number,
+            receiving,
+            transfer=number,
+            window=self._transfers.window,
+            mark=mark,
         )
-        manifest = await receiving
+        update = await receiving
         self._postponed.renew()
         return (
             Generation(
                 answer["master"], answer["number"], answer["root"], answer.get("epoch") or 0
             ),
-            manifest,
+            update,
         )
 
     async def contents(self, staging: Staging, plan: Plan, progress: Progress) -> dict[bytes, str]:

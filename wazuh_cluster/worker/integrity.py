@@ -220,7 +220,8 @@ class IntegrityThread:
             if upToDate and not (mends or strays or unfinished):
                 return f"up to date with generation {generation.describe()}"
         else:
-            generation, manifest = await link.fetcher.manifest()
+            usable = known is not None and known.manifest.algorithm == self._algorithm
+            generation, manifest = await link.fetcher.manifest(known if usable else None)
             self._forThis(link, generation)
         try:
             done, refusal = await self._apply(link, started, snapshot, generation, manifest)
