@@ -57,6 +57,7 @@ from wazuh_cluster.master.registrations import ABANDON_AFTER, HIGHEST_BELIEVED
 from wazuh_cluster.master.requests import PAGE
 from wazuh_cluster.master.service import INTERVAL as MASTER_INTERVAL
 from wazuh_cluster.master.service import MasterService
+from wazuh_cluster.master.status import REFUSED_FOR
 from wazuh_cluster.master.ticks import LATEST, WINDOW
 from wazuh_cluster.model import Identity
 from wazuh_cluster.protocol import BODY_SIZE, CHUNK_SIZE, NEWEST_VERSION, OLDEST_VERSION, Limits
@@ -64,6 +65,18 @@ from wazuh_cluster.protocol.arguments import MAX_NUMBER
 from wazuh_cluster.requests.fields import MOST
 from wazuh_cluster.requests.names import ADMINISTRATION, OWN, OWN_CHANGES, READING
 from wazuh_cluster.settings import Settings, readSettings
+from wazuh_cluster.status.asked import PATIENCE as ASKED_PATIENCE
+from wazuh_cluster.status.events import KEPT
+from wazuh_cluster.status.explaining import VERDICTS
+from wazuh_cluster.status.files import SHOWN
+from wazuh_cluster.status.reasons import (
+    BEHIND_AFTER,
+    CLOCK_OFFSET,
+    GRACE,
+    SEVERITIES,
+    STALE_AFTER,
+)
+from wazuh_cluster.status.values import STATES
 from wazuh_cluster.testing.trust import testTrust
 from wazuh_cluster.trust import authority, identityToURI, sniff, tls
 from wazuh_cluster.trust.names import MAX_URI
@@ -72,6 +85,8 @@ from wazuh_cluster.worker.complaints import REMIND_AFTER
 from wazuh_cluster.worker.fetch import PACK_BYTES, PACK_FILES, PACK_PATHS
 from wazuh_cluster.worker.service import FIRST_DELAY, LONGEST_DELAY, WorkerService
 from wazuh_cluster.worker.service import INTERVAL as WORKER_INTERVAL
+from wazuh_cluster.worker.status import INTERVAL as STATUS_INTERVAL
+from wazuh_cluster.worker.status import ROUTINE
 
 PACKAGE = FOLDER.parent / "wazuh_cluster"
 
@@ -287,6 +302,27 @@ class NumbersTests(SynchronousTestCase):
         self.assertEqual(DISCONNECTION_TIME, DEFAULT_DISCONNECTION_TIME)
         self.assertSaid(
             "operators.rst", f"``agents_disconnection_time`` ({DISCONNECTION_TIME / 60:g}m)"
+        )
+
+    def test_status(self) -> None:
+        """
+        Each reason stands in the guide, with its verdict.
+        """
+        self.assertSaid(
+            "operators.rst",
+            *(f"* - ``{name}`` - {severity} - " for name, severity in SEVERITIES.items()),
+            "said nothing for 90 seconds",
+        )
+        self.assertEqual((90.0, 300.0, 5.0, 10.0), (STALE_AFTER, BEHIND_AFTER, CLOCK_OFFSET, GRACE))
+        self.assertEqual((1000, 60.0), (KEPT, REFUSED_FOR))
+        self.assertSaid(
+            "protocol.rst",
+            f"looking every {STATUS_INTERVAL:g} s",
+            f"only once in {ROUTINE:g} s",
+            f"at most {SHOWN}, each with",
+            f"has not ended after {ASKED_PATIENCE:g} s is answered",
+            *(f"``{verdict}``" for verdict in VERDICTS),
+            *(f"``{kind}``" for kind in STATES),
         )
 
     def test_operators(self) -> None:

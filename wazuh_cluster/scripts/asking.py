@@ -23,26 +23,20 @@ from wazuh_cluster.scripts.homeoptions import HomeOptions
 Use = Callable[[ControlClient], Coroutine[Deferred[Any], Any, int]]
 
 
-class PartOptions(HomeOptions):
+class MixedOptions(HomeOptions):
     """
-    Options of a command within a command. C{--home} may stand before its name
-    or after, and all of them between what follows, as people type it.
+    Options that may stand between what follows them, as people type it.
 
     @cvar arguments: what follows the options, for the help.
     """
 
     arguments = ""
 
-    # What is above is known once it was parsed.
-    parent: Any
-
     def getSynopsis(self) -> str:
         """
         How the command is called.
         """
-        above = self.parent.parent.subCommand if self.parent.parent is not None else ""
-        words = (f"Usage: wazuh-cluster {above} {self.parent.subCommand} [options]", self.arguments)
-        return " ".join(word for word in words if word)
+        return " ".join(word for word in (super().getSynopsis(), self.arguments) if word)
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """
@@ -54,9 +48,30 @@ class PartOptions(HomeOptions):
             raise usage.UsageError(str(error)) from None
         ordered: list[str] = []
         for name, value in found:
-            takes = f"{name[2:]}=" in self.longOpt
-            ordered.append(f"{name}={value}" if takes else name)
+            if name.startswith("--"):
+                takes = f"{name[2:]}=" in self.longOpt
+                ordered.append(f"{name}={value}" if takes else name)
+            else:
+                ordered += [name, value] if f"{name[1:]}:" in self.shortOpt else [name]
         super().parseOptions([*ordered, "--", *rest])
+
+
+class PartOptions(MixedOptions):
+    """
+    Options of a command within a command. C{--home} may stand before its name
+    or after.
+    """
+
+    # What is above is known once it was parsed.
+    parent: Any
+
+    def getSynopsis(self) -> str:
+        """
+        How the command is called.
+        """
+        above = self.parent.parent.subCommand if self.parent.parent is not None else ""
+        words = (f"Usage: wazuh-cluster {above} {self.parent.subCommand} [options]", self.arguments)
+        return " ".join(word for word in words if word)
 
     @property
     def home(self) -> Home:

@@ -58,6 +58,18 @@ class Command:
 
 
 COMMANDS = (
+    Command("status", "wazuh_cluster.scripts.status", "StatusOptions", "Show whether all is well."),
+    Command("events", "wazuh_cluster.scripts.events", "EventsOptions", "Show what happened."),
+    Command(
+        "explain",
+        "wazuh_cluster.scripts.explain",
+        "ExplainOptions",
+        "Say why a file is or is not in sync.",
+    ),
+    Command("sync", "wazuh_cluster.scripts.sync", "SyncOptions", "Compare files now."),
+    Command(
+        "forget", "wazuh_cluster.scripts.forget", "ForgetOptions", "Forget a node that is gone."
+    ),
     Command("init", "wazuh_cluster.scripts.init", "InitOptions", "Make a node's home."),
     Command(
         "certify",

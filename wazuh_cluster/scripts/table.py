@@ -4,7 +4,7 @@ Tables for people, row by row.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TextIO
 
 #: Longer texts are cut: the rest is in the JSON.
@@ -18,6 +18,16 @@ def shown(text: str, most: int = _LONGEST) -> str:
     """
     cut = text if len(text) <= most else text[: most - 1] + "…"
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in cut)
+
+
+def writeLines(out: TextIO, lines: Iterable[str]) -> None:
+    """
+    Write some lines, with as much of them as the terminal has characters for.
+    """
+    encoding = getattr(out, "encoding", None) or "utf-8"
+    for line in lines:
+        out.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    out.flush()
 
 
 class Table:

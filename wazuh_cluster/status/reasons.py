@@ -48,7 +48,6 @@ SEVERITIES: Mapping[str, str] = {
     "DISK_TROUBLE": ERROR,
     "AGENTS_STORE_DAMAGED": ERROR,
     "KEY_IS_PUBLIC": ERROR,
-    "CERTIFICATE": WARN,
 }
 
 #: Seconds that a worker has to come back before it counts as failed.

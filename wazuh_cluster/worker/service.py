@@ -64,6 +64,7 @@ from wazuh_cluster.worker.locator import WorkerLocator
 from wazuh_cluster.worker.observers import Observers
 from wazuh_cluster.worker.registration import LinkEnroller
 from wazuh_cluster.worker.status import INTERVAL as STATUS_INTERVAL
+from wazuh_cluster.worker.status import PACE as STATUS_PACE
 from wazuh_cluster.worker.status import WorkerStatus
 
 #: Seconds between two looks at the integrity.
@@ -232,7 +233,13 @@ class WorkerService(Service):
         )
         told.add(self.status)
         self._telling = Periodic(
-            "Status", statusInterval, self.status.look, reactor, self._log, now=False
+            "Status",
+            statusInterval,
+            self.status.look,
+            reactor,
+            self._log,
+            pace=STATUS_PACE,
+            now=False,
         )
         self._peer: Peer | None = None
         # What the master, and programs on this node, may ask of this worker.
@@ -441,7 +448,7 @@ class WorkerService(Service):
             thread.setServiceParent(self._threads)
         # By now the first run of each has begun.
         self.enroller.serve()
-        self.status.linkUp(peer, (*threads, self._telling), keepAlive)
+        self.status.linkUp(peer, threads, keepAlive, self._telling.poke)
         self._telling.poke()
         self._observers.joined(master)
         waiters, self._joinWaiters = self._joinWaiters, []

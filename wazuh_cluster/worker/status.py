@@ -58,6 +58,9 @@ from wazuh_cluster.worker.keepalive import KeepAliveThread
 #: Seconds between two looks for what is to be told.
 INTERVAL = 5.0
 
+#: Seconds between two of them at least, however much happens.
+PACE = 2.0
+
 #: Seconds after which what changes all the time is told too.
 ROUTINE = 60.0
 
@@ -110,6 +113,7 @@ class WorkerStatus:
         self._since = self._started
         self._link: Peer | None = None
         self._keepAlive: KeepAliveThread | None = None
+        self._again: Callable[[], None] = lambda: None
         self._threads: tuple[Periodic, ...] = ()
         self._lost = "it has not joined yet"
         self._due: DueRestart | None = None
@@ -127,10 +131,19 @@ class WorkerStatus:
 
     # What the service tells.
 
-    def linkUp(self, peer: Peer, threads: Iterable[Periodic], keepAlive: KeepAliveThread) -> None:
+    def linkUp(
+        self,
+        peer: Peer,
+        threads: Iterable[Periodic],
+        keepAlive: KeepAliveThread,
+        again: Callable[[], None],
+    ) -> None:
         """
         There is a link.
+
+        @param again: asks for a look before the next interval.
         """
+        self._again = again
         self._link = peer
         self._threads = tuple(threads)
         self._keepAlive = keepAlive
@@ -164,6 +177,7 @@ class WorkerStatus:
             report.inPlace
         )
         self.events.note(kinds.SYNCED, self._identity.name, describeSync(self._sync(report)))
+        self._again()
 
     def lost(self, reason: Failure) -> None:
         """
@@ -382,7 +396,9 @@ class WorkerStatus:
 
     def _read(self, due: DueRestart | None) -> None:
         self._reading = False
-        self._due = due
+        if due != self._due:
+            self._due = due
+            self._again()
 
     def _notRead(self, failure: Failure) -> None:
         # This node is being stopped.

@@ -1,0 +1,1 @@
+``wazuh-cluster status``, ``events``, ``explain``, ``sync`` and ``forget`` show whether the cluster is well and why not, what happened, why a file is or is not in sync, and let a node look now; with ``--json``, ``--watch`` and ``--follow``, and exit statuses for scripts.
