@@ -233,6 +233,18 @@ class RescanTests(RescanCase):
         self.world.remove(RULES + b"/a")
         self.assertEnough()
 
+    def test_fileInHeldFolder(self) -> None:
+        """
+        A file in a folder that could not be listed shows that the folder must
+        be looked at anew: no path is held and carried.
+        """
+        self.world.disk.failOn("names", HOME + b"/" + RULES, errno.EIO, 1)
+        self.first = self.world.scan(self.first, [RULES])
+        self.assertEqual([RULES + b"/"], [held.path for held in self.first.manifest.held])
+        self.world.put(RULES + b"/b", b"other")
+        self.world.touched = {RULES + b"/b"}
+        self.assertEnough()
+
     def test_exhausted(self) -> None:
         """
         A system that has run out of files says nothing about these.

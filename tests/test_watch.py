@@ -243,6 +243,7 @@ class FakeKernel:
         self.added: dict[bytes, int] = {}
         self.removed: list[int] = []
         self.closed = False
+        self.fails: OSError | None = None
 
     def fileno(self) -> int:
         return 1000
@@ -256,6 +257,8 @@ class FakeKernel:
         self.removed.append(watch)
 
     def read(self) -> list[Event]:
+        if self.fails is not None:
+            raise self.fails
         events, self.events = self.events, []
         return events
 
@@ -363,6 +366,27 @@ class FallbackTests(WatchCase):
         warnings = [formatEvent(each) for each in events if each["log_level"] is LogLevel.warn]
         self.assertEqual(1, len(warnings), warnings)
         self.assertIn("fs.inotify.max_queued_events", warnings[0])
+
+    def test_cannotBeRead(self) -> None:
+        """
+        When the kernel does not let itself be asked, all is looked at, one
+        line says so, and it is tried again later.
+        """
+        kernel = FakeKernel()
+        watcher = self.refused(kernel)
+        self.follow(watcher)
+        kernel.fails = OSError(errno.EIO, "Input/output error")
+        with capturedLogs() as events:
+            self.assertIsNone(self.seen(watcher))
+            watcher.doRead()
+        self.assertFalse(watcher.watching)
+        self.assertTrue(kernel.closed)
+        (line,) = map(formatEvent, events)
+        self.assertIn("by the scans at intervals: inotify says: Input/output error.", line)
+        kernel.fails = None
+        self.reactor.advance(RETRY)
+        self.follow(watcher)
+        self.assertTrue(watcher.watching)
 
     def test_unknownWatch(self) -> None:
         """

@@ -191,13 +191,18 @@ class RealFolder:
         return found
 
     def names(self) -> Iterator[tuple[bytes, bool]]:
-        with os.scandir(self._open()) as scanned:
-            for each in scanned:
-                try:
-                    isFolder = each.is_dir(follow_symlinks=False)
-                except FileNotFoundError:
-                    continue
-                yield each.name.encode(_ENCODING, _ERRORS), isFolder
+        try:
+            with os.scandir(self._open()) as scanned:
+                for each in scanned:
+                    try:
+                        isFolder = each.is_dir(follow_symlinks=False)
+                    except FileNotFoundError:
+                        continue
+                    yield each.name.encode(_ENCODING, _ERRORS), isFolder
+        except OSError as error:
+            # The system knows it as a number, of which it may not even tell.
+            error.filename = self._path
+            raise
 
     def status(self, name: bytes) -> FileStat:
         checkEntryName(name)

@@ -65,6 +65,10 @@ class PartialWalk(Walk):
         covered = PathSet(place.start for place in places)
         old = previous.manifest
         self.held = [held for held in old.held if held.path not in covered]
+        stillHeld = PathSet(held.path for held in self.held)
+        if any(place.start in stillHeld for place in places):
+            # What it lies in could not be looked into, and perhaps can now.
+            raise Unplain
         self.links = [path for path in previous.links if path not in covered]
         self.problems = {
             path: why for path, why in previous.problems.items() if path not in covered

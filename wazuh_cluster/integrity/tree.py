@@ -179,6 +179,9 @@ class DirectoryTree:
                 file.close()
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            error.filename = path
+            raise
         finally:
             files.close()
         return b"".join(parts)

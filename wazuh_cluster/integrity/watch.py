@@ -268,7 +268,12 @@ class InotifyWatcher:
 
         @return: whether something did.
         """
-        events = kernel.read()
+        try:
+            events = kernel.read()
+        except OSError as error:
+            self._giveUp(_explained(error, len(self._watches)))
+            self._changed(None)
+            return False
         changed: set[bytes] = set()
         for event in events:
             if event.mask & OVERFLOW:
