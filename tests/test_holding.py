@@ -107,6 +107,28 @@ class HoldingTests(FilledCase):
         self.assertSameFiles(other, self.workerHome)
         self.assertEqual([], memory.keptHolds())
 
+    def test_assignmentsWaitForHeldKeys(self) -> None:
+        """
+        While the agents' keys are held back, so are assignments that are new here:
+        no agent has groups on a worker before it has its key.
+        """
+        state = MemoryState()
+        self.write(self.home, "etc/client.keys", b"001 a any %064x\n" % 1)
+        master, _, _ = self.start(state=state)
+        self.stop(master)
+        other = self.makeHome("other")
+        self.write(other, "etc/client.keys", b"002 b any %064x\n" % 2)
+        self.write(other, "queue/agent-groups/002", b"default\n")
+        self.write(other, "etc/rules/new.xml", b"<group/>")
+        self.master(other)
+        self.pass_(20)
+        self.assertTrue(self.workerHome.preauthChild("etc/rules/new.xml").exists())
+        self.assertFalse(self.workerHome.preauthChild("queue/agent-groups/002").exists())
+        memory = WorkerMemory(state, WAZUH_ITEMS)
+        memory.release(hold.id for hold in memory.keptHolds())
+        self.pass_(20)
+        self.assertSameFiles(other, self.workerHome)
+
     def test_keysAreHeldByTheirAgents(self) -> None:
         """
         A C{client.keys} that lost its agents is held as a whole.

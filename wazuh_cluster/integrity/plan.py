@@ -109,6 +109,7 @@ def makePlan(
     manifest: Manifest,
     owner: Owner | None = None,
     refused: Iterable[bytes] = (),
+    items: Iterable[Item] = (),
 ) -> Plan:
     """
     Turn a comparison into what is to be done about it.
@@ -118,6 +119,8 @@ def makePlan(
     @param manifest: the master's, as it was compared.
     @param refused: extra valid files that the master refused; other paths are
         not removed for its saying so.
+    @param items: what is carried: while the agents' keys are held back, so are
+        assignments that are missing, for their agents may have no keys here.
     """
     paths = manifest.paths
     refusedNow = set(refused).intersection(comparison.extraValid)
@@ -129,6 +132,9 @@ def makePlan(
     blocked = set()
     if kept:
         blocked = {i for i in comparison.missing if paths[i] in below or paths[i] in above}
+    if any(item.ownTime and item.path in holds for item in items):
+        assigned = PathSet(item.path for item in items if item.extraValid)
+        blocked.update(i for i in comparison.missing if paths[i] in assigned)
     return Plan(
         manifest,
         array("I", (i for i in comparison.missing if i not in blocked)),

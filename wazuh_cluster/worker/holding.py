@@ -124,7 +124,7 @@ class Holding:
             items = self._tree.items
             holds = findHolds(comparison, local, manifest, items, other, released, refused)
             yield
-            plan = makePlan(comparison, holds, manifest, owner, refused)
+            plan = makePlan(comparison, holds, manifest, owner, refused, items)
             return Decision(comparison, holds, plan, released, other, refused)
 
         return await self._runner.run(work())
@@ -139,7 +139,13 @@ class Holding:
             return decision
         plan, holds = decision.plan, decision.holds.plus(hold)
         plan = await self._runner.call(
-            makePlan, decision.comparison, holds, plan.manifest, plan.owner, decision.refused
+            makePlan,
+            decision.comparison,
+            holds,
+            plan.manifest,
+            plan.owner,
+            decision.refused,
+            self._tree.items,
         )
         return evolve(decision, holds=holds, plan=plan)
 

@@ -5,18 +5,21 @@ known of them, and when all nodes know what they should.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from hashlib import sha1
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 from attrs import define
 from twisted.application.service import IService
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IProtocol
 from twisted.python.failure import Failure
 
-from wazuh_cluster.agents import ClientKeysRegistrar, IRegistrar
+from wazuh_cluster.agents import ACTIVE, DISCONNECTED, PENDING, ClientKeysRegistrar
+from wazuh_cluster.agents.assignments import FileAssignments
+from wazuh_cluster.agents.clientkeys import parseAgent
+from wazuh_cluster.agents.groupnames import agentOf, readGroups
 from wazuh_cluster.authsettings import AuthSettings, ForceRules
 from wazuh_cluster.enrollment import EnrollmentService
 from wazuh_cluster.errors import ClusterError
@@ -24,12 +27,14 @@ from wazuh_cluster.interfaces import IRunner
 from wazuh_cluster.state import DirectoryState
 from wazuh_cluster.testing.openrequests import MemoryOpenRequests
 from wazuh_cluster.testing.simulation.contents import KEYS
+from wazuh_cluster.testing.simulation.databases import Health, Rows, SimSource, SimStore, Table
 from wazuh_cluster.testing.simulation.enrolling import ANSWER, PORT, AgentHost, Attempt
-from wazuh_cluster.testing.simulation.files import write
+from wazuh_cluster.testing.simulation.files import ASSIGNMENTS, write
 from wazuh_cluster.testing.simulation.part import Part
 from wazuh_cluster.testing.simulation.process import HOME, SimProcess
 from wazuh_cluster.testing.simulation.registrations import History
-from wazuh_cluster.testing.simulation.schedule import BOTH, MASTER, Action, Kind
+from wazuh_cluster.testing.simulation.schedule import BOTH, MASTER, WORKER, Action, Kind
+from wazuh_cluster.testing.simulation.statuses import Statuses
 
 if TYPE_CHECKING:
     from wazuh_cluster.testing.simulation.cluster import SimCluster
@@ -44,7 +49,7 @@ _TIMES = (b"queue/agents-timestamp", b"queue/.agents-timestamp.tmp")
 _KEYS = (KEYS, b"etc/.client.keys.tmp")
 
 #: Of what is refused now, what will be refused for longer than anybody waits.
-_FINAL = (b"ERROR: Duplicate",)
+_FINAL = (b"ERROR: Duplicate", b"ERROR: Invalid group: ", b"ERROR: Invalid Group(s)")
 
 #: Seconds until an agent asks again that was not answered, at least.
 _AGAIN = 3.0
@@ -58,6 +63,14 @@ _RULES = (
 
 _PATH = HOME + b"/" + KEYS
 
+#: The groups that agents can be in; the first one is always there.
+_GROUPS = ("default", "web", "db", "app")
+_ASSIGNED = HOME + b"/" + ASSIGNMENTS
+_SHARED = tuple(b"etc/shared/" + name.encode("ascii") for name in _GROUPS)
+
+#: What a node hears of agents, mostly that they are there.
+_EVENTS = (ACTIVE, ACTIVE, ACTIVE, PENDING, DISCONNECTED)
+
 
 @define(eq=False)
 class Agent:
@@ -69,6 +82,7 @@ class Agent:
     @ivar attempt: what it asks now.
     @ivar line: its line in C{client.keys}, as far as it was told.
     @ivar wants: whether it wants to be registered.
+    @ivar last: the version that it reported last.
     """
 
     name: str
@@ -76,27 +90,69 @@ class Agent:
     attempt: Attempt | None = None
     line: bytes | None = None
     wants: bool = False
+    last: str = ""
+
+
+@define(eq=False)
+class _Machine:
+    """
+    What a machine has for its agents beside its disk.
+
+    @ivar health: of its databases.
+    @ivar heard: what its node heard of its own agents.
+    @ivar fleet: what it knows of all agents, as a master.
+    @ivar open: what its node has in memory that outlives processes.
+    @ivar dark: when it lost its power last.
+    @ivar keys: the C{client.keys} that its node installed last.
+    """
+
+    health: Health
+    heard: Table
+    fleet: Table
+    open: MemoryOpenRequests
+    dark: float = -1.0
+    keys: bytes | None = None
+
+
+@define(eq=False)
+class _Given:
+    """
+    What a process was made with.
+
+    @ivar runners: to be stopped with it.
+    @ivar source: where its node takes reports.
+    @ivar registrar: a master's.
+    """
+
+    runners: list[IRunner]
+    source: SimSource
+    registrar: ClientKeysRegistrar | None = None
 
 
 class Agents(Part):
     """
-    Agents: they enroll at any node, and are removed.
+    Agents: they enroll at any node, report to any, come into groups and are
+    removed.
 
     @ivar history: of their registrations.
+    @ivar statuses: of what was heard of them.
     """
 
     def __init__(self) -> None:
         self.history: History
+        self.statuses: Statuses
         self._host: AgentHost
         self._agents: list[Agent] = []
         self._random = Random(0)
         self._rules = _RULES[0]
-        # Machine to what its node has in memory that outlives processes, and to when it
-        # lost its power last.
-        self._open: dict[SimMachine, MemoryOpenRequests] = {}
-        self._dark: dict[SimMachine, float] = {}
-        # Process to the runners that were made for it.
-        self._runners: dict[SimProcess, list[IRunner]] = {}
+        self._machines: dict[SimMachine, _Machine] = {}
+        self._versions: list[Rows] = [{}]
+        self._given: dict[SimProcess, _Given] = {}
+        # Whether faults have ended, and who has reported since.
+        self._calm = False
+        self._reported: set[str] = set()
+        # Agents of whom records and groups may stay.
+        self._byHand: set[int] = set()
 
     def attach(self, cluster: SimCluster) -> None:
         """
@@ -104,6 +160,7 @@ class Agents(Part):
         """
         super().attach(cluster)
         self.history = History(cluster.broken, cluster.clock.seconds)
+        self.statuses = Statuses(cluster.broken, cluster.clock.seconds)
         self._random = random = Random(cluster.random.random())
         self._rules = random.choice(_RULES)
         self._host = AgentHost(cluster, "agents")
@@ -116,7 +173,12 @@ class Agents(Part):
         """
         See L{Part.tends}.
         """
-        return path in _KEYS or path in _TIMES
+        return (
+            path in _KEYS
+            or path in _TIMES
+            or path.startswith((ASSIGNMENTS, *_SHARED))
+            or path == ASSIGNMENTS.rstrip(b"/")
+        )
 
     # What nodes are made with.
 
@@ -125,15 +187,18 @@ class Agents(Part):
         See L{Part.keywords}: a master's registrar, and where a node notes what is
         open.
         """
-        machine = process.machine
-        keywords = {"openRequests": self._open.setdefault(machine, MemoryOpenRequests())}
-        return {**keywords, "registrar": self._registrar(process)} if machine.isMaster else keywords
-
-    def _registrar(self, process: SimProcess) -> IRegistrar:
-        machine = process.machine
-        runner = process.makeRunner("registrar")
-        self._runners[process] = [runner]
-        return ClientKeysRegistrar(
+        machine, own = process.machine, self._of(process.machine)
+        source = SimSource(process, own.health, own.heard, self.statuses.heardAt)
+        given = self._given[process] = _Given([], source)
+        keywords: dict[str, Any] = {"openRequests": own.open, "agents": source}
+        if not machine.isMaster:
+            return keywords
+        runner, another = process.makeRunner("registrar"), process.makeRunner("assignments")
+        given.runners = [runner, another]
+        assignments = FileAssignments(
+            process.disk, HOME, another, machine.wallClock, process.randomBytes
+        )
+        given.registrar = ClientKeysRegistrar(
             HOME,
             runner,
             process.clock,
@@ -141,10 +206,28 @@ class Agents(Part):
             fileSystem=process.disk,
             rules=self._rules,
             hostName=process.name,
+            assignments=assignments,
             wallClock=machine.wallClock,
             monotonic=process.clock.seconds,
             random=process.randomBytes,
         )
+        return {
+            **keywords,
+            "registrar": given.registrar,
+            "assignments": assignments,
+            "store": SimStore(process, own.health, own.fleet, self.statuses.committed),
+        }
+
+    def _of(self, machine: SimMachine) -> _Machine:
+        if machine not in self._machines:
+            random, versions = Random(self._random.random()), self._versions
+            self._machines[machine] = _Machine(
+                Health(),
+                Table(machine, b"local-agents.db", random, versions),
+                Table(machine, b"agents.db", random, versions),
+                MemoryOpenRequests(),
+            )
+        return self._machines[machine]
 
     def services(self, process: SimProcess, node: Any) -> Sequence[IService]:
         """
@@ -153,6 +236,9 @@ class Agents(Part):
         enroller = getattr(node, "enroller", None)
         if enroller is None:
             return ()
+        registrar = self._given[process].registrar
+        if registrar is not None:
+            registrar.counsel.times = node.agents.times
         return [
             EnrollmentService(
                 process.clock,
@@ -171,7 +257,8 @@ class Agents(Part):
         """
         See L{Part.stopped}.
         """
-        for runner in self._runners.pop(process, ()):
+        given = self._given.pop(process, None)
+        for runner in () if given is None else given.runners:
             runner.stop()
 
     # What must never be.
@@ -180,24 +267,56 @@ class Agents(Part):
         """
         See L{Part.touched}.
         """
-        if path == _PATH and process.machine is self.cluster.master:
-            self.history.changed(self._content())
+        machine = process.machine
+        if machine is self.cluster.master:
+            if path == _PATH:
+                self.history.changed(self._content())
+        elif path == _PATH:
+            self._of(machine).keys = machine.disk.contentOf(path)
+        elif path.startswith(_ASSIGNED):
+            self._checkKey(process, path)
+
+    def _checkKey(self, process: SimProcess, path: bytes) -> None:
+        """
+        A worker has an agent's key before its assignment.
+        """
+        machine = process.machine
+        agent, keys = agentOf(path[len(_ASSIGNED) :]), machine.disk.contentOf(_PATH)
+        if (
+            agent is not None
+            and agent not in self._byHand
+            and machine.disk.contentOf(path) is not None
+            # Unless somebody there changed the keys.
+            and keys == self._of(machine).keys
+            and agent not in _idsIn(keys or b"")
+        ):
+            process.broken(f"agent {agent} has groups there before it has its key")
 
     def lostPower(self, machine: SimMachine) -> None:
         """
         See L{Part.lostPower}.
         """
-        self._open.pop(machine, None)
-        self._dark[machine] = self.cluster.clock.seconds()
+        own = self._of(machine)
+        own.open.ids.clear()
+        own.dark = self.cluster.clock.seconds()
+        own.keys = None
+        for table in (own.heard, own.fleet):
+            table.losePower()
         if machine is self.cluster.master:
+            self.statuses.excuse(own.fleet.rows)
             self.history.lostPower(self._content())
 
     def replaced(self, machine: SimMachine) -> None:
         """
         See L{Part.replaced}.
         """
+        own = self._of(machine)
+        own.keys = None
+        for table in (own.heard, own.fleet):
+            table.replaced()
         if machine is self.cluster.master:
             self.history.replaced(self._content())
+            self.statuses.excuse(own.fleet.rows)
             for agent in self._agents:
                 # Whose master does not know it enrolls again.
                 if agent.line is not None and not self.history.isThere(agent.line):
@@ -220,6 +339,8 @@ class Agents(Part):
 
     def _ask(self, agent: Agent, node: str, saysKey: bool = False) -> None:
         line = f"OSSEC A:'{agent.name}' V:'v4.14.7'"
+        if self._random.random() < 0.3:
+            line += f" G:'{self._random.choice(_GROUPS)}'"
         if agent.ip != "any":
             line += f" IP:'{agent.ip}'"
         if saysKey and agent.line is not None:
@@ -292,6 +413,111 @@ class Agents(Part):
         asking = Deferred.fromCoroutine(node.agents.administration.remove([id], purge))
         asking.addCallback(removed).addErrback(_notDone)
 
+    def group(self, world: World, machine: SimMachine, action: Action) -> None:
+        """
+        Somebody puts an agent into a group, or takes it out of one.
+        """
+        ids = self.history.ids()
+        if not ids:
+            return
+        id, group = action.pick(ids), _GROUPS[int(action.number * 7919) % len(_GROUPS)]
+        kind = int(action.number * 1000) % 4
+
+        def change(node: Any) -> Any:
+            if kind == 3:
+                return node.agents.assignments.unassign(id, [group])
+            return node.agents.assignments.assign(id, [group], kind == 2)
+
+        self._operate(machine, change)
+
+    def makeGroup(self, world: World, machine: SimMachine, action: Action) -> None:
+        """
+        Somebody makes a group.
+        """
+        group = action.pick(_GROUPS)
+        self._operate(machine, lambda node: node.agents.assignments.create(group))
+
+    def removeGroup(self, world: World, machine: SimMachine, action: Action) -> None:
+        """
+        Somebody removes a group.
+        """
+        group = action.pick(_GROUPS[1:])
+        self._operate(machine, lambda node: node.agents.assignments.delete(group))
+
+    def _operate(self, machine: SimMachine, change: Callable[[Any], Awaitable[object]]) -> None:
+        """
+        Somebody changes something on the master.
+        """
+        process = machine.process
+
+        async def operate() -> None:
+            await change(node)
+
+        if process is not None and process.node.running:
+            node = process.node
+            process.enter(lambda: Deferred.fromCoroutine(operate()).addErrback(_notDone))
+
+    def first(self, world: World, machine: SimMachine, action: Action) -> None:
+        """
+        An agent, or what takes itself for one, comes into a group at a worker first.
+        """
+        ids = [*self.history.ids(), 900 + int(action.number * 10)]
+        path = ASSIGNMENTS + b"%03d" % action.pick(ids)
+        if machine.disk.contentOf(machine.path(path)) is None:
+            write(machine, path, action.pick(_GROUPS).encode("ascii") + b"\n")
+
+    def report(self, world: World, machine: SimMachine, action: Action) -> None:
+        """
+        A node hears agents: such as it has the keys of, or seldom others, as one
+        that was removed is heard by those who do not know it yet.
+        """
+        keys = machine.disk.contentOf(_PATH) or b""
+        at = int(action.number * len(self._agents))
+        for agent in (self._agents[at], self._agents[at - 1], self._agents[at - 5]):
+            if agent.line is not None and (agent.line in keys or action.seconds < 0.2):
+                self._hears(machine, agent, _EVENTS[int(action.number * 1000) % len(_EVENTS)])
+
+    def _hears(self, machine: SimMachine, agent: Agent, event: str) -> None:
+        process = machine.process
+        given = None if process is None else self._given.get(process)
+        if process is None or given is None or agent.line is None or process.stopping is not None:
+            return
+        id = int(agent.line.split(b" ", 1)[0])
+        record = self.statuses.hear(id, event, machine.name, machine.uptime())
+
+        def reported(result: object) -> None:
+            agent.last = record.version
+            if self._calm:
+                self._reported.add(agent.name)
+
+        def report() -> None:
+            given.source.report([record]).addCallbacks(reported, _notDone)
+
+        process.enter(report)
+
+    def trouble(self, world: World, machine: SimMachine, action: Action) -> None:
+        """
+        The databases of a machine are slow, locked or failing.
+        """
+        health = self._of(machine).health
+        kind = int(action.number * 1000) % 3
+        if kind == 0:
+            health.slow = action.number * 5.0
+        elif kind == 1:
+            health.failing = action.number
+        else:
+            health.locked = True
+        world.later(action.seconds, health.heal)
+
+    def silence(self, world: World, machine: SimMachine, action: Action) -> None:
+        """
+        They answer nothing for a while.
+        """
+        health = self._of(machine).health
+        if health.hanging is None:
+            health.hanging = []
+        world.later(action.seconds * 5.0, health.answer)
+
     def edit(self, world: World, machine: SimMachine, action: Action) -> None:
         """
         Somebody edits C{client.keys} on the master: a line goes, or comes, or a
@@ -300,7 +526,8 @@ class Agents(Part):
         lines = self._content().splitlines(keepends=True)
         kind = int(action.number * 1000) % 3
         if kind == 0 and lines:
-            del lines[int(action.number * len(lines))]
+            line = lines.pop(int(action.number * len(lines)))
+            self._byHand.update(_idsIn(line))
         elif kind == 1:
             lines.append(b"# somebody was here at %f\n" % action.at)
         else:
@@ -312,6 +539,26 @@ class Agents(Part):
 
     # When all is well.
 
+    def heal(self) -> None:
+        """
+        See L{Part.heal}.
+        """
+        self._calm = True
+        for own in self._machines.values():
+            own.health.heal()
+
+    def tend(self) -> None:
+        """
+        See L{Part.tend}: each agent reports once more, where its key is.
+        """
+        machines = [each for each in self.cluster.machines.values() if not each.transient]
+        for agent in self._agents:
+            if agent.line is None or agent.name in self._reported:
+                continue
+            machine = self._random.choice(machines)
+            if agent.line in (machine.disk.contentOf(_PATH) or b""):
+                self._hears(machine, agent, ACTIVE)
+
     def unwell(self) -> str | None:
         """
         See L{Part.unwell}.
@@ -319,28 +566,72 @@ class Agents(Part):
         for agent in self._agents:
             if agent.attempt is not None or agent.wants:
                 return f"{agent.name} is not registered yet"
-        return self.history.left(self._isForgotten)
+        return self.history.left(self._isForgotten) or self._unwellRecords() or self._unwellGroups()
+
+    def _unwellRecords(self) -> str | None:
+        registered, rows = set(self.history.ids()), self._of(self.cluster.master).fleet.rows
+        for agent in self._agents:
+            if agent.line is None or not self.history.isThere(agent.line):
+                continue
+            if agent.name not in self._reported:
+                return f"{agent.name} has not reported yet"
+            id = int(agent.line.split(b" ", 1)[0])
+            if id not in rows or rows[id].version != agent.last:
+                return f"the master has not heard what {agent.name} reported last"
+        strangers = rows.keys() - registered - self._byHand
+        return f"the master has records of {sorted(strangers)}" if strangers else None
+
+    def _unwellGroups(self) -> str | None:
+        master = self.cluster.master
+        registered = set(self.history.ids())
+        for path in master.disk.listTree(HOME):
+            relative = path[len(HOME) + 1 :]
+            if not relative.startswith(ASSIGNMENTS):
+                continue
+            agent = agentOf(relative[len(ASSIGNMENTS) :])
+            if agent is None or agent not in registered | self._byHand:
+                return f"{relative!r} is of nobody"
+            for group in readGroups(master.disk.contentOf(path) or b""):
+                place = master.path(b"etc/shared/" + group.encode("ascii"))
+                if master.disk.statusOf(place) is None:
+                    return f"agent {agent} is in {group}, which is not there"
+        return None
 
     def _isForgotten(self, attempt: Attempt) -> bool:
         """
         Whether the machine at which an agent asked has lost its power since.
         """
         machine = self.cluster.machines[attempt.node]
-        return self._dark.get(machine, -1.0) >= attempt.began
+        return self._of(machine).dark >= attempt.began
 
     def doings(self) -> Sequence[str]:
         """
         See L{Part.doings}.
         """
-        return ("RegisterAgent", "RegisterAgent", "UndoRegistration")
+        return (
+            "RegisterAgent",
+            "RegisterAgent",
+            "UndoRegistration",
+            "SyncAgentInfo",
+            "AssignGroups",
+        )
 
     def stir(self, action: Action) -> None:
         """
-        See L{Part.stir}: an agent enrolls.
+        See L{Part.stir}: an agent enrolls, reports, or comes into a group.
         """
         machine = self.cluster.machines[action.node]
         if machine.isMaster:
             machine = action.pick(self.cluster.workers)
+        if action.during == "SyncAgentInfo":
+            for each in self._agents[:3]:
+                self._hears(machine, each, ACTIVE)
+            return
+        if action.during == "AssignGroups":
+            path = ASSIGNMENTS + b"%03d" % (900 + int(action.number * 10))
+            if machine.disk.contentOf(machine.path(path)) is None:
+                write(machine, path, b"default\n")
+            return
         agent = action.pick(self._agents)
         agent.wants = True
         if agent.attempt is None:
@@ -354,6 +645,13 @@ class Agents(Part):
             "enroll": Kind(12, self.enroll, BOTH),
             "remove": Kind(3, self.remove, MASTER),
             "hand": Kind(1, self.edit, MASTER),
+            "report": Kind(12, self.report, BOTH),
+            "group": Kind(5, self.group, MASTER),
+            "new-group": Kind(1.5, self.makeGroup, MASTER),
+            "no-group": Kind(0.7, self.removeGroup, MASTER),
+            "first": Kind(2, self.first, WORKER),
+            "database": Kind(1.5, self.trouble, BOTH, True),
+            "silence": Kind(0.7, self.silence, BOTH, True),
         }
 
 
@@ -367,4 +665,9 @@ def _keyHash(line: bytes) -> str:
 
 
 def _notDone(failure: Failure) -> None:
-    failure.trap(ClusterError)
+    failure.trap(ClusterError, CancelledError)
+
+
+def _idsIn(content: bytes) -> set[int]:
+    agents = (parseAgent(line) for line in content.splitlines())
+    return {agent.id for agent in agents if agent is not None}

@@ -101,6 +101,17 @@ class SimDisk(MemoryFileSystem):
         node = self._node(path)
         return bytes(node.content) if node is not None and node.kind == stat.S_IFREG else None
 
+    def keep(self, path: bytes, content: bytes) -> None:
+        """
+        A database that sees to its own durability has this content now.
+        """
+        self.put(path, content)
+        above, _, name = path.rpartition(b"/")
+        folder, node = self._node(above), self._node(path)
+        assert folder is not None and node is not None
+        node.synced = bytes(content)
+        folder.syncedChildren[name] = node
+
     def durableContentOf(self, path: bytes) -> bytes | None:
         """
         What the regular file at a path has after a power cut that spares only

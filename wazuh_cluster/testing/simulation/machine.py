@@ -111,7 +111,14 @@ class SimMachine:
         """
         For how many seconds the system has been running, by its own clock.
         """
-        return self._up + self._rate * (self.cluster.clock.seconds() - self._booted)
+        return self.uptimeAt(self.cluster.clock.seconds())
+
+    def uptimeAt(self, seconds: float) -> float:
+        """
+        What that clock shows at one of the world's times: less than nothing before
+        the system was started.
+        """
+        return self._up + self._rate * (seconds - self._booted)
 
     def bootId(self) -> str:
         """

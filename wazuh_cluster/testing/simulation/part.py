@@ -125,6 +125,11 @@ class Part:
         A master's home is a new one: put there what it has from the beginning.
         """
 
+    def heal(self) -> None:
+        """
+        All faults end now: those of this part too.
+        """
+
     def tend(self) -> None:
         """
         All faults have ended: do what people have to do for all to become well.

@@ -195,6 +195,8 @@ class World:
         All faults end, and what was stopped runs again.
         """
         self.calm = True
+        for part in self.cluster.parts:
+            part.heal()
         network = self.cluster.network
         network.slow.clear()
         network.refusing.clear()
