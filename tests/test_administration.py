@@ -104,6 +104,8 @@ class AdministrationTests(SynchronousTestCase):
         self.assertIn("1 agents were removed from client.keys", str(failure.value))
         self.assertIn("the database is locked", str(failure.value))
         self.assertEqual([1, 3, 4, 5], self.left()[0])
+        # Workers are not left with its groups for as long as that takes.
+        self.assertEqual([1, 3, 4, 5], self.left()[2])
         self.failureResultOf(Deferred.fromCoroutine(self.administration.finish()), StoreFailed)
         self.store.failure = None
         self.finish()

@@ -24,8 +24,8 @@ _STATE = "removing"
 
 class Administration:
     """
-    Removes agents end to end: first from C{client.keys}, durably; then what is
-    known of them, and their groups. What was begun is written down before, and
+    Removes agents end to end: first from C{client.keys}, durably; then their
+    groups, and what is known of them. What was begun is written down before, and
     done again by L{finish}: so neither a death in the middle, nor a record that
     was under way, leaves a trace.
     """
@@ -102,11 +102,12 @@ class Administration:
         gone = frozenset(ids) - await self._registrar.known(ids)
         if not gone:
             return
-        if self._forget is not None:
-            await self._forget(gone)
+        # First what workers have: a database may take its time.
         if self._assignments is not None:
             await self._assignments.forget(sorted(gone))
-        self._changed()
+            self._changed()
+        if self._forget is not None:
+            await self._forget(gone)
 
     async def _noted(self) -> frozenset[int]:
         if self._begun is None:

@@ -10,7 +10,7 @@ from hashlib import sha1
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from attrs import define
+from attrs import define, field
 from twisted.application.service import IService
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IProtocol
@@ -104,6 +104,7 @@ class _Machine:
     @ivar open: what its node has in memory that outlives processes.
     @ivar dark: when it lost its power last.
     @ivar keys: the C{client.keys} that its node installed last.
+    @ivar first: path to content, of the groups that agents first had there.
     """
 
     health: Health
@@ -112,6 +113,7 @@ class _Machine:
     open: MemoryOpenRequests
     dark: float = -1.0
     keys: bytes | None = None
+    first: dict[bytes, bytes] = field(factory=dict)
 
 
 @define(eq=False)
@@ -282,10 +284,11 @@ class Agents(Part):
         """
         machine = process.machine
         agent, keys = agentOf(path[len(_ASSIGNED) :]), machine.disk.contentOf(_PATH)
+        content = machine.disk.contentOf(path)
         if (
-            agent is not None
-            and agent not in self._byHand
-            and machine.disk.contentOf(path) is not None
+            # What one that goes leaves behind goes after its key.
+            agent in self.history.ids()
+            and content not in (None, self._of(machine).first.get(path))
             # Unless somebody there changed the keys.
             and keys == self._of(machine).keys
             and agent not in _idsIn(keys or b"")
@@ -456,6 +459,13 @@ class Agents(Part):
         if process is not None and process.node.running:
             node = process.node
             process.enter(lambda: Deferred.fromCoroutine(operate()).addErrback(_notDone))
+
+    def written(self, machine: SimMachine, path: bytes, content: bytes) -> None:
+        """
+        See L{Part.written}.
+        """
+        if machine.isWorker and path.startswith(ASSIGNMENTS):
+            self._of(machine).first[machine.path(path)] = content
 
     def first(self, world: World, machine: SimMachine, action: Action) -> None:
         """
