@@ -271,6 +271,21 @@ class Staging:
         self.folder.rename(name + b".part", self.folder, name)
         self._complete.add(digest)
 
+    def flush(self) -> None:
+        """
+        Write what is staged to the disk, so that the sync of an installation
+        finds little left to do. May be called in any thread.
+        """
+        # The system tells of a write that failed once for each time that the
+        # folder was opened: through the one that is open, an installation hears
+        # of it as well.
+        with suppress(OSError):
+            folder = self._fileSystem.openFolder(self._path)
+            try:
+                self._fileSystem.syncAll([folder])
+            finally:
+                folder.close()
+
     def discard(self, digest: bytes) -> None:
         """
         Give back the room that a spoilt beginning takes.

@@ -9,12 +9,12 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from attrs import define
-from twisted.internet.defer import Deferred, FirstError, gatherResults
+from attrs import Factory, define, frozen
+from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from wazuh_cluster.errors import TransferAborted
+from wazuh_cluster.errors import Stopped, TransferAborted
 from wazuh_cluster.integrity import (
     Items,
     Manifest,
@@ -32,7 +32,7 @@ from wazuh_cluster.integrity.difference import (
 )
 from wazuh_cluster.integrity.differencedecoder import UpdateDecoder
 from wazuh_cluster.interfaces import IRunner, Slices
-from wazuh_cluster.journal import INTEGRITY_CHECK, Journal
+from wazuh_cluster.journal import INTEGRITY_CHECK, INTEGRITY_SYNC, Journal
 from wazuh_cluster.model import Generation
 from wazuh_cluster.protocol import (
     BytesSource,
@@ -47,7 +47,8 @@ from wazuh_cluster.protocol import (
 from wazuh_cluster.worker.memory import Applied
 from wazuh_cluster.worker.postponed import Postponed
 
-#: Packs that are under way at once: one is opened while the other flows.
+#: Packs that are under way at once, each staged in a thread of its own: while
+#: one is hashed the other is written, or opened.
 LANES = 2
 
 #: What one pack is asked to hold at most, in files, in bytes, and in bytes of
@@ -60,6 +61,9 @@ PACK_PATHS = 1024 * 1024
 #: beside the contents.
 EXCESS = 64 * 1024 * 1024
 
+#: After how many bytes what was staged begins to be written to the disk.
+FLUSH_BYTES = 8 * 1024 * 1024
+
 #: How many files are looked at between two yields.
 _STEP = 8192
 
@@ -71,16 +75,31 @@ class Progress:
 
     @ivar files: how many files are to come.
     @ivar bytes: how many bytes that is.
-    @ivar filesDone: how many came in whole.
-    @ivar bytesDone: how many bytes came.
+    @ivar filesStaged: how many of them were here already, whole.
     @ivar bytesStaged: how many of the bytes were here already.
+    @ivar receivers: of the packs so far. Each counts by itself, in its own
+        thread.
     """
 
     files: int = 0
     bytes: int = 0
-    filesDone: int = 0
-    bytesDone: int = 0
+    filesStaged: int = 0
     bytesStaged: int = 0
+    receivers: list[Receiver] = Factory(list)
+
+    @property
+    def filesDone(self) -> int:
+        """
+        How many files are here, whole.
+        """
+        return self.filesStaged + sum(each.files for each in self.receivers)
+
+    @property
+    def bytesDone(self) -> int:
+        """
+        How many bytes came.
+        """
+        return sum(each.received for each in self.receivers)
 
 
 class PackDecoder:
@@ -88,7 +107,7 @@ class PackDecoder:
     Reads a pack into the staging folder.
     """
 
-    def __init__(self, receiver: Receiver, progress: Progress, expected: Callable[[], int]) -> None:
+    def __init__(self, receiver: Receiver, expected: Callable[[], int]) -> None:
         """
         @param expected: how many bytes of content are to come; asked once, on
             the runner.
@@ -97,25 +116,18 @@ class PackDecoder:
         self._most: int | None = None
         self._receiver = receiver
         self._reader = PackReader(receiver)
-        self._progress = progress
-        self._files = 0
-        self._bytes = 0
 
     def feed(self, data: bytes) -> None:
         """
-        Take in the next bytes, and count.
+        Take in the next bytes.
 
         @raise TransferAborted: when far more came than the manifest says.
         """
         if self._most is None:
             self._most = 2 * self._expected() + EXCESS
         self._reader.feed(data)
-        receiver, progress = self._receiver, self._progress
-        if receiver.received > self._most:
+        if self._receiver.received > self._most:
             raise TransferAborted("the files are larger than the master's manifest says")
-        progress.filesDone += receiver.files - self._files
-        progress.bytesDone += receiver.received - self._bytes
-        self._files, self._bytes = receiver.files, receiver.received
 
     def finish(self) -> Receiver:
         """
@@ -132,6 +144,47 @@ class PackDecoder:
         self._receiver.close()
 
 
+@frozen
+class Runners:
+    """
+    Where a worker's blocking work runs.
+
+    @ivar main: all that has no runner of its own; nothing that waits for the
+        others.
+    @ivar staging: packs are hashed and staged there, each by one of them; as
+        many are under way at once.
+    @ivar flush: what was staged is written to the disk there, while more comes.
+    """
+
+    main: IRunner
+    staging: tuple[IRunner, ...]
+    flush: IRunner
+
+    @classmethod
+    def make(cls, make: Callable[[str], IRunner]) -> Runners:
+        """
+        Make them.
+
+        @param make: makes the runner of a name.
+        """
+        staging = tuple(make(f"staging-{n + 1}") for n in range(LANES))
+        return cls(make("integrity"), staging, make("flush"))
+
+    async def idle(self) -> None:
+        """
+        Wait until nothing is staged any more: what a cut left under way.
+        """
+        for runner in self.staging:
+            await runner.call(_nothing)
+
+    def stop(self) -> None:
+        """
+        Stop them all.
+        """
+        for runner in (self.main, *self.staging, self.flush):
+            runner.stop()
+
+
 class Fetcher:
     """
     Fetches over one link.
@@ -141,7 +194,7 @@ class Fetcher:
         self,
         peer: Peer,
         transfers: Transfers,
-        runner: IRunner,
+        runners: Runners,
         items: Items,
         limits: Limits,
         clock: IReactorTime,
@@ -152,12 +205,16 @@ class Fetcher:
         """
         self._peer = peer
         self._transfers = transfers
-        self._runner = runner
+        self._runners = runners
+        self._runner = runners.main
+        self._unflushed = 0
+        self._flushing = False
         self._items = items
         self._limits = limits
         self._clock = clock
         self._postponed = postponed
         self._log = Journal(INTEGRITY_CHECK)
+        self._sync = Journal(INTEGRITY_SYNC)
 
     async def manifest(self, known: Applied | None) -> tuple[Generation, Manifest]:
         """
@@ -235,16 +292,17 @@ class Fetcher:
 
         batches = _batches(plan, progress, left)
 
-        async def lane() -> None:
+        async def lane(runner: IRunner) -> None:
             while True:
                 needed = await self._runner.run(_next(batches, staging, plan, progress))
                 if needed is None:
                     return
                 if needed.indexes:
-                    receiver = await self._pack(staging, plan, needed, progress)
+                    receiver = await self._pack(runner, staging, plan, needed, progress)
+                    self._staged(staging, receiver)
                     self._note(plan, needed, receiver, failures)
 
-        lanes = [Deferred.fromCoroutine(lane()) for _ in range(LANES)]
+        lanes = [Deferred.fromCoroutine(lane(runner)) for runner in self._runners.staging]
         try:
             await gatherResults(lanes, consumeErrors=True)
         except Exception as error:
@@ -273,13 +331,14 @@ class Fetcher:
             self._postponed.failed(digest, why, manifest.sizes[index], now, full)
 
     async def _pack(
-        self, staging: Staging, plan: Plan, needed: Needed, progress: Progress
+        self, runner: IRunner, staging: Staging, plan: Plan, needed: Needed, progress: Progress
     ) -> Receiver:
         wants, number = self._transfers.number(), self._transfers.number()
         receiver = Receiver(staging, plan.manifest, needed, self._items, plan.owner)
-        decoder = PackDecoder(receiver, progress, lambda: _sizeOf(plan.manifest, needed.indexes))
+        progress.receivers.append(receiver)
+        decoder = PackDecoder(receiver, lambda: _sizeOf(plan.manifest, needed.indexes))
         receiving: Deferred[Receiver] = self._transfers.receive(  # type: ignore[assignment]
-            number, RunnerSink(self._runner, decoder, decoder.abort)
+            number, RunnerSink(runner, decoder, decoder.abort)
         )
         try:
             answer = await self._opened(
@@ -301,6 +360,21 @@ class Fetcher:
             receiving.addErrback(lambda _: None)
             self._transfers.abort(number, "not wanted any more")
 
+    def _staged(self, staging: Staging, receiver: Receiver) -> None:
+        """
+        A pack came. If that was much, begin to write it to the disk: nobody
+        waits for it.
+        """
+        self._unflushed += receiver.received
+        if self._unflushed >= FLUSH_BYTES and not self._flushing:
+            self._flushing, self._unflushed = True, 0
+            self._runners.flush.call(staging.flush).addBoth(self._flushed)
+
+    def _flushed(self, result: object) -> None:
+        self._flushing = False
+        if isinstance(result, Failure) and not result.check(CancelledError, Stopped):
+            self._sync.failure("What was staged could not be flushed: this is a bug.", result)
+
     async def _opened(
         self,
         command: type[ClusterCommand],
@@ -318,6 +392,10 @@ class Fetcher:
 
     def _wantsFailed(self, failure: Failure, number: int) -> None:
         self._transfers.abort(number, failure.getErrorMessage())
+
+
+def _nothing() -> None:
+    pass
 
 
 # What follows goes over all files, and runs on the runner.
@@ -383,7 +461,7 @@ def _next(
     yield
     manifest = plan.manifest
     needed = yield from staging.needed(manifest, batch)
-    progress.filesDone += len(batch) - len(needed.indexes)
+    progress.filesStaged += len(batch) - len(needed.indexes)
     progress.bytesStaged += _sizeOf(manifest, batch) - _sizeOf(manifest, needed.indexes)
     progress.bytesStaged += sum(want.offset for want in needed.wants)
     return needed

@@ -30,13 +30,13 @@ from wazuh_cluster.integrity import (
     Plan,
     Snapshot,
 )
-from wazuh_cluster.interfaces import IRunner, IState, ITree, IWorkerObserver, Slices
+from wazuh_cluster.interfaces import IState, ITree, IWorkerObserver, Slices
 from wazuh_cluster.journal import INTEGRITY_CHECK, INTEGRITY_SYNC, Journal
 from wazuh_cluster.model import Generation, MasterInfo
 from wazuh_cluster.protocol import CheckIntegrity, Limits, Peer, Transfers
 from wazuh_cluster.worker.account import Account, describeCounts, describeOutcome
 from wazuh_cluster.worker.assignments import Offers
-from wazuh_cluster.worker.fetch import Fetcher, Progress
+from wazuh_cluster.worker.fetch import Fetcher, Progress, Runners
 from wazuh_cluster.worker.holding import Holding
 from wazuh_cluster.worker.memory import Applied, WorkerMemory
 from wazuh_cluster.worker.postponed import Postponed
@@ -85,7 +85,7 @@ class IntegrityThread:
         self,
         tree: ITree,
         state: IState,
-        runner: IRunner,
+        runners: Runners,
         clock: IReactorTime,
         wallClock: Callable[[], float],
         limits: Limits,
@@ -94,10 +94,11 @@ class IntegrityThread:
     ) -> None:
         self.tree = tree
         memory = WorkerMemory(state, tree.items)
-        self._restarts = Restarts(state, tree.items, runner, wallClock, wazuhStarts)
-        self._holding = Holding(memory, tree, runner)
-        self._workplace = Workplace(tree, memory, self._holding, runner)
-        self._runner = runner
+        self._restarts = Restarts(state, tree.items, runners.main, wallClock, wazuhStarts)
+        self._holding = Holding(memory, tree, runners.main)
+        self._workplace = Workplace(tree, memory, self._holding, runners.main)
+        self._runners = runners
+        self._runner = runners.main
         self._clock = clock
         self._wallClock = wallClock
         self._limits = limits
@@ -112,7 +113,7 @@ class IntegrityThread:
         self._hinted = clock.seconds()
         self._algorithm = tree.algorithm
         self.snapshot: Snapshot | None = None
-        self._offers = Offers(tree, runner, clock)
+        self._offers = Offers(tree, runners.main, clock)
         self._settled: Mapping[bytes, bytes] = {}
         self._account = Account(self._sync, tree.path, clock)
         self.progress = Progress()
@@ -156,7 +157,7 @@ class IntegrityThread:
         fetcher = Fetcher(
             peer,
             transfers,
-            self._runner,
+            self._runners,
             self.tree.items,
             self._limits,
             self._clock,
@@ -202,6 +203,7 @@ class IntegrityThread:
 
     async def _run(self, link: _Link) -> str:
         started = self._clock.seconds()
+        await self._runners.idle()
         await self._workplace.prepare(self._algorithm)
         await self._restarts.look()
         snapshot = await self._scan()

@@ -57,6 +57,7 @@ from wazuh_cluster.uptime import uptime as systemUptime
 from wazuh_cluster.worker.agentids import HighestAgentId
 from wazuh_cluster.worker.agentinfo import AgentInfoThread, KeysObserver
 from wazuh_cluster.worker.complaints import Complaints
+from wazuh_cluster.worker.fetch import Runners
 from wazuh_cluster.worker.integrity import IntegrityThread
 from wazuh_cluster.worker.keepalive import KeepAliveThread
 from wazuh_cluster.worker.link import LinkCore, makeLink
@@ -186,13 +187,13 @@ class WorkerService(Service):
         self._log = Journal(MAIN)
         self._complaints = Complaints(reactor, self._log, masterAddress)
         makeRunner = threadRunners(reactor) if runner is None else runner
-        self._runner = makeRunner("integrity")
-        self._agentIds = HighestAgentId(tree, self._state, self._runner)
+        self._runners = Runners.make(makeRunner)
+        self._agentIds = HighestAgentId(tree, self._state, self._runners.main)
         observers: list[IWorkerObserver] = [self._agentIds]
         self.agents = agents
         self.agentInfo: AgentInfoThread | None = None
         if agents is not None:
-            self.agentInfo = AgentInfoThread(agents, tree, self._runner, reactor, uptime)
+            self.agentInfo = AgentInfoThread(agents, tree, self._runners.main, reactor, uptime)
             observers.append(KeysObserver(self.agentInfo.keysChanged))
         if observer is not None:
             observers.append(observer)
@@ -211,7 +212,7 @@ class WorkerService(Service):
         self.integrity = IntegrityThread(
             tree,
             self._state,
-            self._runner,
+            self._runners,
             reactor,
             wallClock,
             self._limits,
@@ -296,7 +297,7 @@ class WorkerService(Service):
         self._link.stop()
         await ended
         self._complaints.close()
-        self._runner.stop()
+        self._runners.stop()
         self._registrationRunner.stop()
         self._statusRunner.stop()
         if self.agents is not None:
