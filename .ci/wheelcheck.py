@@ -16,6 +16,7 @@ from pathlib import Path
 
 PACKAGE = "wazuh_cluster"
 PLUGIN = "twisted/plugins/wazuh_cluster_plugin.py"
+COMMANDS = ("wazuh-cluster", "wazuh-clusterd")
 
 #: Files that would replace Twisted's own, or that a build left behind.
 _STRAY = re.compile(r"(\A|/)(twisted/(plugins/)?__init__\.py|dropin\.cache|.*\.py[cod])\Z")
@@ -54,7 +55,7 @@ def wheelProblems(wheel: Path, needed: Iterable[str]) -> list[str]:
     What is wrong with a wheel's content, one line each.
 
     @param needed: names that must be in it besides the plugin, the licence, the mark
-        of a typed package and the command.
+        of a typed package and the commands.
     """
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
@@ -68,8 +69,9 @@ def wheelProblems(wheel: Path, needed: Iterable[str]) -> list[str]:
     info = [match[1] for match in map(_DIST_INFO.match, names) if match]
     if "licenses/LICENSE" not in info:
         problems.append("LICENSE is missing")
-    if not re.search(r"^wazuh-cluster\s*=\s*wazuh_cluster\.", entryPoints, re.MULTILINE):
-        problems.append("the command wazuh-cluster is missing")
+    for command in COMMANDS:
+        if not re.search(rf"^{command}\s*=\s*wazuh_cluster\.", entryPoints, re.MULTILINE):
+            problems.append(f"the command {command} is missing")
     for name in names:
         ours = name == PLUGIN or name.startswith(f"{PACKAGE}/") or _DIST_INFO.match(name)
         if not ours or _STRAY.search(name):

@@ -105,13 +105,13 @@ class CommandTests(SynchronousTestCase):
 
     def test_entryPoint(self) -> None:
         """
-        The command C{wazuh-cluster} runs a function that is there.
+        The commands run functions that are there.
         """
         parser = ConfigParser()
         parser.read(CHECKOUT / "setup.cfg", encoding="utf-8")
         scripts = parser["options.entry_points"]["console_scripts"].split("\n")
         named = dict(line.split(" = ") for line in scripts if line)
-        self.assertIn("wazuh-cluster", named)
+        self.assertEqual({"wazuh-cluster", "wazuh-clusterd"}, set(named))
         for target in named.values():
             self.assertTrue(callable(namedAny(target.replace(":", "."))))
 
@@ -182,6 +182,7 @@ class WheelTests(SynchronousTestCase):
                 "wazuh_cluster/py.typed is missing",
                 "LICENSE is missing",
                 "the command wazuh-cluster is missing",
+                "the command wazuh-clusterd is missing",
                 "wazuh_cluster/model.pyc must not be in it",
                 "twisted/plugins/__init__.py must not be in it",
                 "twisted/plugins/dropin.cache must not be in it",

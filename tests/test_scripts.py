@@ -16,12 +16,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from wazuh_cluster.config import Config, loadConfig
 from wazuh_cluster.errors import ConfigError, HomeError
-from wazuh_cluster.home import FOLDERS, Home
+from wazuh_cluster.home import FOLDERS, Home, defaultHome
 from wazuh_cluster.integrity.filesystem import RealFileSystem
 from wazuh_cluster.newconf import ClusterBlock, planConf
 from wazuh_cluster.plannedfile import writePlanned
 from wazuh_cluster.restartdue import RestartDue
-from wazuh_cluster.scripts.homeoptions import defaultHome
 from wazuh_cluster.scripts.init import InitOptions, initialise
 from wazuh_cluster.scripts.main import COMMANDS, main
 from wazuh_cluster.state import DirectoryState

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import signal
 import time
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from twisted.application.service import IService, MultiService
@@ -84,7 +85,7 @@ class NodeService(MultiService):
         config: Config,
         lock: HomeLock,
         background: bool,
-        twistdLog: str | None = None,
+        twistdLog: Callable[[], ILogObserver] | None = None,
         renewal: Renewal | None = None,
         descriptors: int = 0,
         listener: IService | None = None,
@@ -93,7 +94,7 @@ class NodeService(MultiService):
         """
         @param lock: is kept as long as the service.
         @param background: whether twistd leaves the terminal.
-        @param twistdLog: where twistd is to write, if it was not told.
+        @param twistdLog: makes what twistd is to write to, if it was not told.
         @param renewal: the node's certificates, if it has any.
         @param descriptors: how many files and connections may have to be open.
         @param listener: where agents enroll, if they do so here.
@@ -131,7 +132,7 @@ class NodeService(MultiService):
         """
         super().setServiceParent(parent)
         if self._twistdLog is not None and isinstance(parent, Componentized):
-            parent.setComponent(ILogObserver, quietLog(self._twistdLog))
+            parent.setComponent(ILogObserver, self._twistdLog())
 
     def privilegedStartService(self) -> None:
         """

@@ -10,7 +10,7 @@ import glob
 import os
 import pwd
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from attrs import field, frozen
 
@@ -170,6 +170,13 @@ class Home:
         return starts
 
 
+def defaultHome(environment: Mapping[str, str]) -> str:
+    """
+    The home of a process that is not told one.
+    """
+    return environment.get("WAZUH_HOME") or DEFAULT_HOME
+
+
 @frozen
 class Owner:
     """
@@ -266,7 +273,7 @@ def addWorkingFolders(home: Home, owner: Owner | None = None) -> list[str]:
 
     @raise HomeError: if the home is not there, or a folder cannot be made.
     """
-    _requireFolder(home)
+    requireFolder(home)
     modes = dict(FOLDERS)
     return makeHome(home, owner, tuple((name, modes[name]) for name in WORKING_FOLDERS))
 
@@ -280,7 +287,7 @@ def checkHome(home: Home, mayWrite: Callable[[str], bool] | None = None) -> None
     @raise HomeError: if the home is missing, not a folder, or a folder in it
         that the daemon writes is not one or cannot be written.
     """
-    _requireFolder(home)
+    requireFolder(home)
     if mayWrite is None:
         mayWrite = _mayWrite
     for name in _WRITTEN:
@@ -345,7 +352,12 @@ def homeId(state: IState, random: Callable[[int], bytes] = os.urandom) -> bytes:
     return bytes.fromhex(text.decode("ascii"))
 
 
-def _requireFolder(home: Home) -> None:
+def requireFolder(home: Home) -> None:
+    """
+    See that a home is there.
+
+    @raise HomeError: if not.
+    """
     if not os.path.lexists(home.path):
         raise HomeError(
             "there is no such folder",

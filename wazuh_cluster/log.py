@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from threading import Event, Lock
-from typing import Protocol
+from typing import Protocol, TextIO
 
 from twisted.logger import ILogObserver, LogEvent, LogLevel
 from zope.interface import implementer
@@ -128,6 +128,7 @@ class ClusterLog:
         tag: str,
         *,
         level: object = LogLevel.info,
+        strangersLevel: object = LogLevel.warn,
         queueSize: int = 10_000,
         wallClock: Callable[[], float] = time.time,
         localTime: LocalTime = time.localtime,
@@ -138,13 +139,14 @@ class ClusterLog:
         """
         @param tag: that of events that have none, without brackets.
         @param level: the lowest level that is written.
+        @param strangersLevel: likewise, for what comes from outside this package.
         @param queueSize: how many lines may wait.
         @param render: makes the bytes of each line.
         @param tell: told, in one line, of what keeps the log from being
             written; once, until it was written again.
         """
         self.path = path
-        self._format = LineFormat(tag, level, localTime, render)
+        self._format = LineFormat(tag, level, localTime, render, strangersLevel)
         self._wallClock = wallClock
         self._queueSize = queueSize
         self._thread = WriterThread() if thread is None else thread
@@ -317,6 +319,33 @@ class ClusterLogs:
         """
         for log in self._logs:
             log.stop(timeout / len(self._logs))
+
+
+@implementer(ILogObserver)
+class TerminalLog:
+    """
+    Writes the same lines to a terminal, at once.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO,
+        form: LineFormat,
+        wallClock: Callable[[], float] = time.time,
+    ) -> None:
+        self._stream = stream
+        self._format = form
+        self._wallClock = wallClock
+
+    def __call__(self, event: LogEvent) -> None:
+        """
+        Write an event's lines.
+
+        @raise OSError: if the terminal is gone.
+        """
+        for line in self._format.lines(event, self._wallClock()):
+            self._stream.write(line.data.decode("utf-8"))
+        self._stream.flush()
 
 
 _TOO_SLOW = "the disk was too slow"

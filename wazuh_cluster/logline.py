@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from twisted.logger import LogEvent, LogLevel, formatEvent
 from twisted.python.failure import Failure
@@ -118,8 +118,8 @@ def _json(value: object) -> bytes:
 class LineFormat:
     """
     Makes lines of events, and leaves out those that do not belong in the log:
-    what is below C{level}, and what is below a warning from outside this
-    package.
+    what is below C{level}, and, from outside this package, what is below a
+    warning.
 
     @ivar tag: the tag of events that have none.
     @ivar level: the lowest level that is written.
@@ -131,9 +131,16 @@ class LineFormat:
         level: object = LogLevel.info,
         localTime: LocalTime = time.localtime,
         render: Render = plainLine,
+        strangersLevel: Any = LogLevel.warn,
     ) -> None:
+        """
+        @param render: makes the bytes of each line.
+        @param strangersLevel: what is below it from outside this package is left
+            out too.
+        """
         self.tag = tag
         self.level = level
+        self._strangersLevel = strangersLevel
         self._render = render
         self._localTime = localTime
         self._secrets: list[str] = []
@@ -157,7 +164,7 @@ class LineFormat:
         level = event.get("log_level") or LogLevel.info
         lowest = self.level
         if not str(event.get("log_namespace") or "").startswith(NAMESPACE):
-            lowest = max(lowest, LogLevel.warn)
+            lowest = max(lowest, self._strangersLevel)
         if level < lowest:
             return []
         when = event.get("log_time", now)

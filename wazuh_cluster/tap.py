@@ -14,6 +14,7 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import IService
@@ -24,6 +25,7 @@ from twisted.internet.endpoints import (
 )
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import (
+    ILogObserver,
     LogLevel,
 )
 from twisted.python import usage
@@ -40,22 +42,31 @@ from wazuh_cluster.daemon import (
     NodeService,
     keepTime,
     portProblem,
+    quietLog,
 )
 from wazuh_cluster.descriptors import descriptorsFor
 from wazuh_cluster.endpoints import SaidEndpoint, readEndpoint, tryEndpoint
 from wazuh_cluster.enrollment import OpenRequests
 from wazuh_cluster.errors import BadInput, HomeError
-from wazuh_cluster.home import Home, addWorkingFolders, checkHome, checkHomeId, chooseOwner
+from wazuh_cluster.home import (
+    Home,
+    addWorkingFolders,
+    checkHome,
+    checkHomeId,
+    chooseOwner,
+    defaultHome,
+    requireFolder,
+)
 from wazuh_cluster.homelock import HomeLock
 from wazuh_cluster.integrity import DirectoryTree, RealFileSystem
 from wazuh_cluster.interfaces import IClusterTrust
 from wazuh_cluster.journal import MAIN, Journal
-from wazuh_cluster.log import ClusterLog, ClusterLogs
-from wazuh_cluster.logline import jsonLine, plainLine
+from wazuh_cluster.log import ClusterLog, ClusterLogs, TerminalLog
+from wazuh_cluster.logline import LineFormat, jsonLine, plainLine
 from wazuh_cluster.model import MASTER, Identity, NodeName
 from wazuh_cluster.notify import Supervised
+from wazuh_cluster.pidfile import PidFile
 from wazuh_cluster.renewal import Renewal
-from wazuh_cluster.scripts.homeoptions import defaultHome
 from wazuh_cluster.settings import Settings, loadSettings
 from wazuh_cluster.state import DirectoryState
 from wazuh_cluster.status import Trouble
@@ -102,7 +113,26 @@ class Options(usage.Options):
             "Let agents enroll here: a Twisted endpoint, such as tcp:1515 or haproxy:tcp:1515.",
         ],
     ]
-    optFlags = [["verbose", "v", "Write debug lines to logs/cluster.log too."]]
+    optFlags = [
+        [
+            "as-clusterd",
+            None,
+            "Be what Wazuh's scripts expect: a process id in var/run/wazuh-clusterd-ID.pid, and "
+            "in the foreground the cluster's own log on standard output.",
+        ],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["verbose"] = 0
+
+    def opt_verbose(self) -> None:
+        """
+        Write debug lines to logs/cluster.log too; twice for those of Twisted as well.
+        """
+        self["verbose"] += 1
+
+    opt_v = opt_verbose
 
     def postOptions(self) -> None:
         """
@@ -152,7 +182,12 @@ def makeService(options: Options) -> IService:
     home = Home(options["home"])
     try:
         checkHome(home, _mayWrite(options))
-        config, settings = _readConfiguration(options, home)
+        config, settings = _readConfiguration(home, options["config"], options["role"])
+        if config.disabled:
+            sys.stdout.write(
+                f"{config.path}: the cluster is disabled (<disabled>yes): nothing to run.\n"
+            )
+            raise SystemExit(0)
         trust = _trust(home, config, settings)
         addWorkingFolders(home, chooseOwner(home, os.geteuid()))
         options.lock.acquire()
@@ -166,14 +201,7 @@ def makeService(options: Options) -> IService:
         listener = _listener(options["enrollment"], home, config, node)
     except BadInput as problem:
         raise SystemExit(str(problem)) from None
-    tag = "Master" if config.role == MASTER else f"Worker {config.nodeName}"
-    level = LogLevel.debug if options["verbose"] else LogLevel.info
-    files = [(home.log, plainLine)]
-    if config.jsonLog:
-        files.append((home.jsonLog, jsonLine))
-    log = ClusterLogs([ClusterLog(path, tag, level=level, render=each) for path, each in files])
-    if len(config.key) == KEY_LENGTH:
-        log.hide(config.key)
+    log, terminal = _logs(home, config, options)
     reactor = _theReactor()
     renewal = None
     if isinstance(trust, FileTrust):
@@ -181,7 +209,11 @@ def makeService(options: Options) -> IService:
     parent: Any = options.parent or {}
     background = options.parent is not None and not parent.get("nodaemon")
     told = any(parent.get(each) for each in ("logfile", "logger", "syslog"))
-    twistdLog = home.join("logs/twistd.log") if background and not told else None
+    twistdLog: Callable[[], ILogObserver] | None = None
+    if background and not told:
+        twistdLog = partial(quietLog, home.join("logs/twistd.log"))
+    elif options["as-clusterd"] and not told:
+        twistdLog = partial(TerminalLog, sys.stdout, terminal)
     service = NodeService(
         reactor,
         node,
@@ -201,26 +233,61 @@ def makeService(options: Options) -> IService:
     ControlService.forHome(
         reactor, home.path, node.requests, reports=agents, uptime=uptime
     ).setServiceParent(service)
+    if options["as-clusterd"]:
+        # The last one: what finds it finds a node that was started.
+        PidFile(reactor, home).setServiceParent(service)
     return service
 
 
-def _readConfiguration(options: Options, home: Home) -> tuple[Config, Settings]:
+def checkConfiguration(home: Home, path: str) -> Config:
     """
-    What C{ossec.conf} and our own settings say.
+    See that a node could be run with a configuration, and all that belongs to it.
 
-    @raise SystemExit: with status 0 if there is to be no cluster.
+    @param path: that of C{ossec.conf}.
+    @raise BadInput: if not.
     """
-    path, role = options["config"], options["role"]
+    requireFolder(home)
+    config, settings = _readConfiguration(home, path, None)
+    if not config.disabled:
+        _trust(home, config, settings)
+    return config
+
+
+def _readConfiguration(home: Home, path: str, role: str | None) -> tuple[Config, Settings]:
+    """
+    What C{ossec.conf} and our own settings say; these are not read if the first
+    says that there is to be no cluster.
+    """
     config = loadConfig(path, home=home.path, role=role, keyNeeded=False)
     if config.disabled:
-        sys.stdout.write(
-            f"{config.path}: the cluster is disabled (<disabled>yes): nothing to run.\n"
-        )
-        raise SystemExit(0)
+        return config, Settings()
     settings = loadSettings(home.settings)
     if settings.certificates is None:
         config = loadConfig(path, home=home.path, role=role)
     return config, settings
+
+
+def _logs(home: Home, config: Config, options: Options) -> tuple[ClusterLogs, LineFormat]:
+    """
+    The logs in files, and the lines for a terminal.
+    """
+    tag = "Master" if config.role == MASTER else f"Worker {config.nodeName}"
+    level = LogLevel.debug if options["verbose"] else LogLevel.info
+    strangers = LogLevel.debug if options["verbose"] > 1 else LogLevel.warn
+    files = [(home.log, plainLine)]
+    if config.jsonLog:
+        files.append((home.jsonLog, jsonLine))
+    logs = ClusterLogs(
+        [
+            ClusterLog(path, tag, level=level, strangersLevel=strangers, render=each)
+            for path, each in files
+        ]
+    )
+    terminal = LineFormat(tag, level, strangersLevel=strangers)
+    if len(config.key) == KEY_LENGTH:
+        logs.hide(config.key)
+        terminal.hide(config.key)
+    return logs, terminal
 
 
 def _trust(home: Home, config: Config, settings: Settings) -> ClusterKey | FileTrust:

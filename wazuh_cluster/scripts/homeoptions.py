@@ -5,18 +5,10 @@ What commands have in common: how they are called, and the option C{--home}.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 
 from twisted.python import usage
 
-from wazuh_cluster.home import DEFAULT_HOME, Home
-
-
-def defaultHome(environment: Mapping[str, str]) -> str:
-    """
-    The home of a process that is not told one.
-    """
-    return environment.get("WAZUH_HOME") or DEFAULT_HOME
+from wazuh_cluster.home import DEFAULT_HOME, Home, defaultHome
 
 
 class CommandOptions(usage.Options):
