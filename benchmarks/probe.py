@@ -128,7 +128,7 @@ class KeepAlives(Service):
         )
 
     async def _tell(self) -> None:
-        source: Any = self._worker.agents
+        source: Any = self._worker.agents.source
         thread = self._worker.threads["Agent info"]
         heard = uptime()
         await source.report(

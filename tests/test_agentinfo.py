@@ -177,7 +177,7 @@ class SyncTests(AgentInfoCase):
         """
         What came of the last run that sent something.
         """
-        assert worker.agentInfo is not None
+        assert worker.agents.info is not None
         thread = worker.threads["Agent info"]
         self.assertIsNone(thread.record.failure)
         return thread.record.result

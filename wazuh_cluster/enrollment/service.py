@@ -10,14 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IListeningPort,
     IProtocol,
     IReactorTime,
     IStreamServerEndpoint,
 )
-from twisted.python.failure import Failure
 
 from wazuh_cluster.authsettings import CERTIFICATE, PRIVATE_KEY, AuthSettings
 from wazuh_cluster.defaults import threadRunners
@@ -32,6 +31,7 @@ from wazuh_cluster.enrollment.visitors import MOST, Visitor, Visitors
 from wazuh_cluster.integrity.filesystem import RealFileSystem
 from wazuh_cluster.interfaces import IFileSystem, IRunner
 from wazuh_cluster.journal import ENROLLMENT, Journal
+from wazuh_cluster.listening import Listening
 
 
 def checkCertificate(settings: AuthSettings, home: str) -> None:
@@ -106,7 +106,6 @@ class EnrollmentService(Service):
         """
         self.setName("enrollment")
         self._reactor = reactor
-        self._endpoint = endpoint
         self._settings = settings
         self._fileSystem = RealFileSystem() if fileSystem is None else fileSystem
         self._hostName = socket.gethostname() if hostName is None else hostName
@@ -126,10 +125,7 @@ class EnrollmentService(Service):
         self._visitors = Visitors(self._converse, reactor, self._turnedAway, most)
         self._given = beneath
         self._beneath = beneath
-        self._listening: Deferred[None] | None = None
-        self._port: IListeningPort | None = None
-        self._portFailure: Failure | None = None
-        self._portWaiters: list[Deferred[IListeningPort]] = []
+        self._listening = Listening(endpoint)
 
     def __len__(self) -> int:
         """
@@ -142,14 +138,7 @@ class EnrollmentService(Service):
         A Deferred that fires with the open port, or fails with why it could
         not be opened.
         """
-        waiting: Deferred[IListeningPort] = Deferred()
-        if self._port is not None:
-            waiting.callback(self._port)
-        elif self._portFailure is not None:
-            waiting.errback(self._portFailure)
-        else:
-            self._portWaiters.append(waiting)
-        return waiting
+        return self._listening.when()
 
     def privilegedStartService(self) -> None:
         """
@@ -167,7 +156,7 @@ class EnrollmentService(Service):
         """
         Open both, unless they are.
         """
-        if self._listening is None:
+        if not self._listening.begun:
             self._open()
         super().startService()
         Deferred.fromCoroutine(self._desk.checkPassword()).addErrback(self._desk.failed)
@@ -180,27 +169,14 @@ class EnrollmentService(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        listening, self._listening = self._listening, None
-        port, self._port = self._port, None
         closing = self._visitors.closeAll()
-        if port is not None:
-            await maybeDeferred(port.stopListening)
-        elif listening is not None:
-            listening.cancel()
+        await self._listening.close()
         await closing
         self._runner.stop()
 
     def _open(self) -> None:
         self._beneath = self._tls() if self._given is None else self._given
-        self._portFailure = None
-        self._listening = self._endpoint.listen(self._visitors).addCallbacks(
-            self._opened, self._notOpened
-        )
-        self._raisePortFailure()
-
-    def _raisePortFailure(self) -> None:
-        if self._portFailure is not None:
-            self._portFailure.raiseException()
+        self._listening.open(self._visitors, self._opened)
 
     def _tls(self) -> Callable[[IProtocol], IProtocol]:
         paths = self._paths
@@ -214,22 +190,12 @@ class EnrollmentService(Service):
         return AgentTLS(context, self._reactor).beneath
 
     def _opened(self, port: IListeningPort) -> None:
-        self._port = port
         password = "with" if self._settings.usePassword else "without"
         self._log.info(
             "Agents can enroll at {address}, {password} a password.",
             address=_described(port.getHost()),
             password=password,
         )
-        waiting, self._portWaiters = self._portWaiters, []
-        for waiter in waiting:
-            waiter.callback(port)
-
-    def _notOpened(self, failure: Failure) -> None:
-        self._portFailure = failure
-        waiting, self._portWaiters = self._portWaiters, []
-        for waiter in waiting:
-            waiter.errback(failure)
 
     def _converse(self, visitor: Visitor) -> IProtocol:
         assert self._beneath is not None, "the listener was not started"

@@ -14,7 +14,6 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamServerEndpoint
 from twisted.protocols.amp import Command, IResponderLocator
-from twisted.python.failure import Failure
 
 from wazuh_cluster import __version__
 from wazuh_cluster.agents.fleet import DISCONNECTION_TIME
@@ -33,6 +32,7 @@ from wazuh_cluster.home import homeId
 from wazuh_cluster.integrity import Snapshot
 from wazuh_cluster.interfaces import IClusterTrust, IRunner, IState, ITree, IWatcher
 from wazuh_cluster.journal import KEEP_ALIVE, LOCAL_INTEGRITY, MAIN, Journal
+from wazuh_cluster.listening import Listening
 from wazuh_cluster.master.agentcounts import AgentCounts
 from wazuh_cluster.master.agents import MasterAgents
 from wazuh_cluster.master.doorstep import DoorstepFactory
@@ -166,7 +166,6 @@ class MasterService(MultiService):
         super().__init__()
         self.setName("master")
         self._reactor = reactor
-        self._endpoint = endpoint
         self._tree = tree
         self._state = stateOf(tree) if state is None else state
         self._locators = tuple(locators)
@@ -187,10 +186,7 @@ class MasterService(MultiService):
         self._snapshot: Snapshot | None = None
         self._node: MasterNode | None = None
         self._integrity: MasterIntegrity | None = None
-        self._listening: Deferred[None] | None = None
-        self._port: IListeningPort | None = None
-        self._portFailure: Failure | None = None
-        self._portWaiters: list[Deferred[IListeningPort]] = []
+        self._listening = Listening(endpoint)
         self._doorsteps: DoorstepFactory | None = None
         self._factory = SessionFactory(self._session, self._limits)
         self.fileIntegrity = Periodic(
@@ -324,14 +320,7 @@ class MasterService(MultiService):
         A Deferred that fires with the open port, or fails with why it could
         not be opened.
         """
-        waiting: Deferred[IListeningPort] = Deferred()
-        if self._port is not None:
-            waiting.callback(self._port)
-        elif self._portFailure is not None:
-            waiting.errback(self._portFailure)
-        else:
-            self._portWaiters.append(waiting)
-        return waiting
+        return self._listening.when()
 
     def privilegedStartService(self) -> None:
         """
@@ -347,7 +336,7 @@ class MasterService(MultiService):
         Open the port, unless it is, and start the threads.
         """
         self._node = self._makeNode()
-        if self._listening is None:
+        if not self._listening.begun:
             self._listen()
         self._wakeups.start(self._scanRunner)
         super().startService()
@@ -361,12 +350,7 @@ class MasterService(MultiService):
 
     async def _stop(self) -> None:
         self.status.end()
-        listening, self._listening = self._listening, None
-        port, self._port = self._port, None
-        if port is not None:
-            await maybeDeferred(port.stopListening)
-        elif listening is not None:
-            listening.cancel()
+        await self._listening.close()
         self._wakeups.stop()
         await maybeDeferred(super().stopService)
         if self._doorsteps is not None:
@@ -393,27 +377,7 @@ class MasterService(MultiService):
     def _listen(self) -> None:
         sessions = self._trust.wrapServer(self._factory, self._reactor)
         self._doorsteps = DoorstepFactory(sessions, self._reactor, self._limits, self._strangerLeft)
-        self._portFailure = None
-        self._listening = self._endpoint.listen(self._doorsteps).addCallbacks(
-            self._opened, self._notOpened
-        )
-        self._raisePortFailure()
-
-    def _raisePortFailure(self) -> None:
-        if self._portFailure is not None:
-            self._portFailure.raiseException()
-
-    def _opened(self, port: IListeningPort) -> None:
-        self._port = port
-        waiting, self._portWaiters = self._portWaiters, []
-        for waiter in waiting:
-            waiter.callback(port)
-
-    def _notOpened(self, failure: Failure) -> None:
-        self._portFailure = failure
-        waiting, self._portWaiters = self._portWaiters, []
-        for waiter in waiting:
-            waiter.errback(failure)
+        self._listening.open(self._doorsteps)
 
     def _makeNode(self) -> MasterNode:
         # Not before the privileges are shed: the files are the daemon's.

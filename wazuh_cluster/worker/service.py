@@ -21,14 +21,12 @@ from twisted.python.failure import Failure
 from wazuh_cluster import __version__
 from wazuh_cluster.agents.interfaces import IAgentSource
 from wazuh_cluster.defaults import stateOf, threadRunners, trustOf
-from wazuh_cluster.enrollment import IOpenRequests, NoOpenRequests, UndoList
+from wazuh_cluster.enrollment import IEnroller, IOpenRequests, NoOpenRequests
 from wazuh_cluster.errors import IdentityMismatch, LinkClosed, VersionTooOld
 from wazuh_cluster.home import Home, homeId
 from wazuh_cluster.integrity import itemsDigest, itemsText
 from wazuh_cluster.interfaces import IClusterTrust, IRunner, IState, ITree, IWorkerObserver
 from wazuh_cluster.journal import (
-    AGENT_INFO_SYNC,
-    ENROLLMENT,
     INTEGRITY_SYNC,
     KEEP_ALIVE,
     MAIN,
@@ -54,8 +52,7 @@ from wazuh_cluster.status.answers import NodeAnswers
 from wazuh_cluster.status.events import STARTED
 from wazuh_cluster.trust import ClusterKey
 from wazuh_cluster.uptime import uptime as systemUptime
-from wazuh_cluster.worker.agentids import HighestAgentId
-from wazuh_cluster.worker.agentinfo import AgentInfoThread, KeysObserver
+from wazuh_cluster.worker.agents import WorkerAgents
 from wazuh_cluster.worker.complaints import Complaints
 from wazuh_cluster.worker.fetch import Runners
 from wazuh_cluster.worker.integrity import IntegrityThread
@@ -63,7 +60,6 @@ from wazuh_cluster.worker.keepalive import KeepAliveThread
 from wazuh_cluster.worker.link import LinkCore, makeLink
 from wazuh_cluster.worker.locator import WorkerLocator
 from wazuh_cluster.worker.observers import Observers
-from wazuh_cluster.worker.registration import LinkEnroller
 from wazuh_cluster.worker.status import INTERVAL as STATUS_INTERVAL
 from wazuh_cluster.worker.status import PACE as STATUS_PACE
 from wazuh_cluster.worker.status import WorkerStatus
@@ -74,11 +70,6 @@ INTERVAL = 9.0
 #: After how many seconds a run of the integrity thread is reported as hung; one
 #: that fetches says how far it is long before.
 HUNG_AFTER = 900.0
-
-#: The thread that undoes registrations, and seconds between two of its runs; it
-#: also runs when there is something to undo.
-UNDO = "Undo registrations"
-UNDO_INTERVAL = 10.0
 
 #: From the first wait to the longest, in seconds. A master that was away for
 #: some seconds has its workers back within 5 s.
@@ -99,11 +90,7 @@ class WorkerService(Service):
     @ivar master: what the link's master said of itself; C{None} while there is
         no link.
     @ivar integrity: the thread Integrity, whether or not it runs.
-    @ivar agents: the records of the agents that report to this worker; C{None}
-        if none do.
-    @ivar agentInfo: the thread Agent info, likewise.
-    @ivar enroller: enrolls agents by asking the master; for an
-        L{EnrollmentService<wazuh_cluster.enrollment.EnrollmentService>}.
+    @ivar agents: what it does for agents.
     @ivar threads: the running threads, by name.
     @ivar status: what it knows of itself.
     @ivar asking: asks the master requests by their names.
@@ -180,7 +167,6 @@ class WorkerService(Service):
         self._wazuhVersion = wazuhVersion
         self._keepAliveInterval = keepAliveInterval
         self._integrityInterval = integrityInterval
-        self._agentInfoInterval = agentInfoInterval
         self._trust = trustOf(trust, Identity(cluster, WORKER, name))
         self._random = random
         self._nonce = random(16)
@@ -188,26 +174,23 @@ class WorkerService(Service):
         self._complaints = Complaints(reactor, self._log, masterAddress)
         makeRunner = threadRunners(reactor) if runner is None else runner
         self._runners = Runners.make(makeRunner)
-        self._agentIds = HighestAgentId(tree, self._state, self._runners.main)
-        observers: list[IWorkerObserver] = [self._agentIds]
-        self.agents = agents
-        self.agentInfo: AgentInfoThread | None = None
-        if agents is not None:
-            self.agentInfo = AgentInfoThread(agents, tree, self._runners.main, reactor, uptime)
-            observers.append(KeysObserver(self.agentInfo.keysChanged))
+        self.agents = WorkerAgents(
+            tree,
+            self._state,
+            self._runners.main,
+            makeRunner,
+            reactor,
+            uptime,
+            random,
+            self._limits,
+            NoOpenRequests() if openRequests is None else openRequests,
+            agents,
+            agentInfoInterval,
+        )
+        observers = list(self.agents.observers)
         if observer is not None:
             observers.append(observer)
         self._observers = told = Observers(observers)
-        self._registrationRunner = makeRunner("registrations")
-        self.enroller = LinkEnroller(
-            UndoList(self._state, self._registrationRunner),
-            NoOpenRequests() if openRequests is None else openRequests,
-            reactor,
-            random,
-            self._limits,
-            lambda: self._poke(UNDO),
-            self._agentIds.saw,
-        )
         self.master: MasterInfo | None = None
         self.integrity = IntegrityThread(
             tree,
@@ -271,7 +254,7 @@ class WorkerService(Service):
             version=__version__,
         )
         self._homeId = homeId(self._state, self._random)
-        self.enroller.start()
+        self.agents.start()
         self._threads.startService()
         self._telling.startService()
         self.status.events.note(STARTED, self._trust.identity.name, "this worker began")
@@ -287,7 +270,7 @@ class WorkerService(Service):
 
     async def _stop(self) -> None:
         super().stopService()
-        await self.enroller.stop()
+        await self.agents.stop()
         await maybeDeferred(self._telling.stopService)
         await maybeDeferred(self._threads.stopService)
         await self._endThreads()
@@ -298,11 +281,17 @@ class WorkerService(Service):
         await ended
         self._complaints.close()
         self._runners.stop()
-        self._registrationRunner.stop()
         self._statusRunner.stop()
-        if self.agents is not None:
-            self.agents.stop()
+        self.agents.close()
         self._tree.close()
+
+    @property
+    def enroller(self) -> IEnroller:
+        """
+        Enrolls agents by asking the master; for an
+        L{EnrollmentService<wazuh_cluster.enrollment.EnrollmentService>}.
+        """
+        return self.agents.enroller
 
     def whenJoined(self) -> Deferred[MasterInfo]:
         """
@@ -376,7 +365,7 @@ class WorkerService(Service):
             nonce=self._nonce,
             software=f"wazuh_cluster {__version__}",
             wazuh=self._wazuhVersion,
-            agentId=await self._agentIds.get(),
+            agentId=await self.agents.ids.get(),
             tick=int(self._uptime() * 1e6),
             items=itemsDigest(self._tree.items),
             itemsText=itemsText(self._tree.items),
@@ -414,7 +403,6 @@ class WorkerService(Service):
             self._uptime,
             self._limits.answerTimeout / 2,
         )
-        self.enroller.linkUp(peer)
         self.integrity.joined(peer, self._transfers[peer], master, self._changed)
         threads = [
             Periodic(
@@ -432,23 +420,12 @@ class WorkerService(Service):
                 Journal(INTEGRITY_SYNC),
                 hungAfter=HUNG_AFTER,
             ),
-            Periodic(UNDO, UNDO_INTERVAL, self.enroller.undo, self._reactor, Journal(ENROLLMENT)),
+            *self.agents.linkUp(peer),
         ]
-        if self.agentInfo is not None:
-            thread = Periodic(
-                "Agent info",
-                self._agentInfoInterval,
-                self.agentInfo.run,
-                self._reactor,
-                Journal(AGENT_INFO_SYNC),
-                hungAfter=HUNG_AFTER,
-            )
-            self.agentInfo.joined(peer, thread.poke)
-            threads.append(thread)
         for thread in threads:
             thread.setServiceParent(self._threads)
         # By now the first run of each has begun.
-        self.enroller.serve()
+        self.agents.enroller.serve()
         self.status.linkUp(peer, threads, keepAlive, self._telling.poke)
         self._telling.poke()
         self._observers.joined(master)
@@ -462,7 +439,7 @@ class WorkerService(Service):
         """
         self.master = None
         self._peer = None
-        self.enroller.linkDown()
+        self.agents.linkDown()
         self.status.linkDown()
         self._complaints.complain(reason, joined, delay)
         if joined:
@@ -471,16 +448,12 @@ class WorkerService(Service):
 
     async def _endThreads(self) -> None:
         self.integrity.left()
-        if self.agentInfo is not None:
-            self.agentInfo.left()
+        self.agents.left()
         for thread in list(self._threads):
             await maybeDeferred(thread.disownServiceParent)
 
     def _changed(self) -> None:
-        self._poke("Integrity")
-
-    def _poke(self, name: str) -> None:
-        thread = self.threads.get(name)
+        thread = self.threads.get("Integrity")
         if thread is not None:
             thread.poke()
 
