@@ -300,20 +300,27 @@ class WithTheKeyTests(HostileMasterCase):
         a few times at once, and once a second after that.
         """
 
+        changed = box(_command="IntegrityChanged", number=1, root=b"r" * 32)
+
         def check(master: HostileMaster, question: AmpBox) -> dict[str, Any]:
-            master.say(box(_command="IntegrityChanged", number=1, root=b"r" * 32) * 1000)
+            master.say(changed * 1000)
             return {**master.usual["CheckIntegrity"], "upToDate": True}
 
-        came = await self.hostileMaster(
-            CheckIntegrity=check,
-            RequestManifest=lambda master, question: master.sends(question, manifestOf()),
-        )
+        def manifest(master: HostileMaster, question: AmpBox) -> dict[str, Any]:
+            master.say(changed * 1000)
+            return master.sends(question, manifestOf())
+
+        def looks() -> int:
+            if not came:
+                return 0
+            return came[0].count(b"CheckIntegrity") + came[0].count(b"RequestManifest")
+
+        came = await self.hostileMaster(CheckIntegrity=check, RequestManifest=manifest)
         began = reactor.seconds()
         worker = await self.startWorker()
-        await self.until(lambda: came and came[0].count(b"CheckIntegrity") >= 4, "some looks")
+        await self.until(lambda: looks() >= 5, "some looks")
         await self.rest(0.5)
-        looks = came[0].count(b"CheckIntegrity")
-        self.assertLess(looks, 7 + reactor.seconds() - began)
+        self.assertLess(looks(), 9 + reactor.seconds() - began)
         self.assertFalse(came[0].gone)
         await self.end(worker)
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 
 from attrs import frozen
 
+from wazuh_cluster.integrity.difference import RUN, SINGLE, sameRun
 from wazuh_cluster.integrity.folders import Owner
 from wazuh_cluster.integrity.items import Items
 from wazuh_cluster.integrity.manifest import Manifest
@@ -22,7 +23,7 @@ from wazuh_cluster.integrity.snapshot import Snapshot
 from wazuh_cluster.interfaces import Slices
 
 #: How many entries are compared between two yields.
-_STEP = 8192
+_STEP = 4096
 _SURPLUS_STEP = 2048
 
 
@@ -85,10 +86,18 @@ def compare(
     mendable = set(mends)
     i = j = 0
     steps = 0
+    single = 0
     while i < len(ours) and j < len(master):
         steps += 1
         if steps % _STEP == 0:
             yield
+        if single == 0:
+            if not mendable and sameRun(ours, master, i, j):
+                i += RUN
+                j += RUN
+                continue
+            single = SINGLE
+        single -= 1
         path = ours.paths[i]
         other = master.paths[j]
         if path < other:

@@ -28,8 +28,8 @@ MAX_DIFFERENCE = 1024 * 1024
 
 #: How many files are compared at once where all are the same, and how many one
 #: by one before that is tried again.
-_RUN = 1024
-_SINGLE = 32
+RUN = 1024
+SINGLE = 32
 
 #: How many of either are worked on between two yields.
 _STEP = 1024
@@ -98,11 +98,11 @@ def findDifference(old: Manifest, new: Manifest) -> Slices[Difference]:
         if steps % _STEP == 0:
             yield
         if single == 0:
-            if _sameRun(old, new, i, j):
-                i += _RUN
-                j += _RUN
+            if sameRun(old, new, i, j):
+                i += RUN
+                j += RUN
                 continue
-            single = _SINGLE
+            single = SINGLE
         single -= 1
         if j >= len(new) or (i < len(old) and old.paths[i] < new.paths[j]):
             removed.append(old.paths[i])
@@ -122,18 +122,18 @@ def findDifference(old: Manifest, new: Manifest) -> Slices[Difference]:
     return Difference(new.algorithm, tuple(removed), tuple(entries), new.held)
 
 
-def _sameRun(old: Manifest, new: Manifest, i: int, j: int) -> bool:
+def sameRun(old: Manifest, new: Manifest, i: int, j: int) -> bool:
     """
-    Whether the next files are the same in both.
+    Whether the next L{RUN} files are the same in both.
     """
-    if i + _RUN > len(old) or j + _RUN > len(new):
+    if i + RUN > len(old) or j + RUN > len(new):
         return False
     size = old.digestSize
     return (
-        old.paths[i : i + _RUN] == new.paths[j : j + _RUN]
-        and old.digests[i * size : (i + _RUN) * size] == new.digests[j * size : (j + _RUN) * size]
-        and old.sizes[i : i + _RUN] == new.sizes[j : j + _RUN]
-        and old.mtimes[i : i + _RUN] == new.mtimes[j : j + _RUN]
+        old.paths[i : i + RUN] == new.paths[j : j + RUN]
+        and old.digests[i * size : (i + RUN) * size] == new.digests[j * size : (j + RUN) * size]
+        and old.sizes[i : i + RUN] == new.sizes[j : j + RUN]
+        and old.mtimes[i : i + RUN] == new.mtimes[j : j + RUN]
     )
 
 

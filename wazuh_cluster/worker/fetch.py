@@ -216,12 +216,16 @@ class Fetcher:
         self._log = Journal(INTEGRITY_CHECK)
         self._sync = Journal(INTEGRITY_SYNC)
 
-    async def manifest(self, known: Applied | None) -> tuple[Generation, Manifest]:
+    async def manifest(
+        self, known: Applied | None
+    ) -> tuple[Generation, Manifest, frozenset[bytes] | None]:
         """
         The master's current manifest.
 
         @param known: the one of an earlier generation, if there is one: then
             what changed since is enough.
+        @return: its generation, itself, and the paths of the files that are not
+            as in C{known}; C{None} if that is not known.
         """
         if known is not None:
             try:
@@ -234,20 +238,22 @@ class Fetcher:
                 )
         generation, manifest = await self._update(None)
         assert isinstance(manifest, Manifest)
-        return generation, manifest
+        return generation, manifest, None
 
-    async def _manifestFrom(self, known: Applied) -> tuple[Generation, Manifest]:
+    async def _manifestFrom(
+        self, known: Applied
+    ) -> tuple[Generation, Manifest, frozenset[bytes] | None]:
         """
         @raise Misfit: if what the master says of changes cannot be so.
         """
         mark = markOf(known.generation.root, known.manifest.held)
         generation, update = await self._update(mark)
         if isinstance(update, Manifest):
-            return generation, update
+            return generation, update, None
         manifest = await self._runner.run(applyDifference(known.manifest, update))
         if await self._runner.run(manifest.rootSlices(self._items)) != generation.root:
             raise Misfit("what comes of it has another root")
-        return generation, manifest
+        return generation, manifest, frozenset(update.paths())
 
     async def _update(self, mark: bytes | None) -> tuple[Generation, Manifest | Difference]:
         number = self._transfers.number()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from attrs import define
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
@@ -37,6 +37,7 @@ from wazuh_cluster.protocol import CheckIntegrity, Limits, Peer, Transfers
 from wazuh_cluster.worker.account import Account, describeCounts, describeOutcome
 from wazuh_cluster.worker.assignments import Offers
 from wazuh_cluster.worker.fetch import Fetcher, Progress, Runners
+from wazuh_cluster.worker.hints import Hints, placesOf
 from wazuh_cluster.worker.holding import Holding
 from wazuh_cluster.worker.memory import Applied, WorkerMemory
 from wazuh_cluster.worker.postponed import Postponed
@@ -45,9 +46,6 @@ from wazuh_cluster.worker.workplace import Workplace
 
 #: Seconds between two lines about a fetch that takes long.
 PROGRESS_INTERVAL = 10.0
-
-#: Hints of the master that are followed at once; then one a second.
-_HINTS = 3
 
 #: How many paths are looked at between two yields.
 _STEP = 8192
@@ -91,7 +89,11 @@ class IntegrityThread:
         limits: Limits,
         observer: IWorkerObserver,
         wazuhStarts: Callable[[], Iterable[float]],
+        interval: float,
     ) -> None:
+        """
+        @param interval: seconds between two looks at everything.
+        """
         self.tree = tree
         memory = WorkerMemory(state, tree.items)
         self._restarts = Restarts(state, tree.items, runners.main, wallClock, wazuhStarts)
@@ -107,10 +109,7 @@ class IntegrityThread:
         self._sync = Journal(INTEGRITY_SYNC)
         self._link: _Link | None = None
         self._postponed = Postponed()
-        self._again: Callable[[], None] = lambda: None
-        self._soon: IDelayedCall | None = None
-        self._hints = float(_HINTS)
-        self._hinted = clock.seconds()
+        self._hints = Hints(clock, interval)
         self._algorithm = tree.algorithm
         self.snapshot: Snapshot | None = None
         self._offers = Offers(tree, runners.main, clock)
@@ -151,7 +150,7 @@ class IntegrityThread:
 
         @param again: asks for a run before the next interval.
         """
-        self._again = again
+        self._hints.joined(again)
         self._offers.joined()
         self._settled = {}
         fetcher = Fetcher(
@@ -169,24 +168,14 @@ class IntegrityThread:
         """
         There is none any more.
         """
-        if self._soon is not None and self._soon.active():
-            self._soon.cancel()
-        self._soon = None
+        self._hints.left()
         self._link = None
 
     def changed(self) -> None:
         """
-        The master says that it has something new: look soon. However often it
-        says so, there are few looks at once, and one a second after those.
+        The master says that it has something new: look soon.
         """
-        if self._soon is not None and self._soon.active():
-            return
-        since, self._hinted = self._clock.seconds() - self._hinted, self._clock.seconds()
-        self._hints = min(float(_HINTS), self._hints + since) - 1
-        if self._hints >= 0:
-            self._again()
-        else:
-            self._soon = self._clock.callLater(-self._hints, self._again)
+        self._hints.heard()
 
     async def run(self) -> str:
         """
@@ -206,6 +195,9 @@ class IntegrityThread:
         await self._runners.idle()
         await self._workplace.prepare(self._algorithm)
         await self._restarts.look()
+        known, reached = self.applied, self._hints.take()
+        if known is not None and known.generation == reached:
+            return await self._follow(link, started, known)
         snapshot = await self._scan()
         try:
             generation, upToDate, snapshot = await self._ask(link, snapshot)
@@ -213,20 +205,55 @@ class IntegrityThread:
             return "the master has no generation yet"
         if upToDate:
             self._account.alreadyAt(generation)
-        known = self.applied
         if known is not None and known.generation == generation:
             manifest = known.manifest
             mends = await self._runner.run(self.tree.findMends(snapshot))
             strays = self.tree.findStrays(snapshot, manifest)
             unfinished = not self._workplace.settled or await self._holding.anyReleased()
             if upToDate and not (mends or strays or unfinished):
+                self._hints.reached(generation)
                 return f"up to date with generation {generation.describe()}"
         else:
             usable = known is not None and known.manifest.algorithm == self._algorithm
-            generation, manifest = await link.fetcher.manifest(known if usable else None)
+            generation, manifest, _ = await link.fetcher.manifest(known if usable else None)
             self._forThis(link, generation)
+        return await self._mend(link, started, snapshot, generation, manifest, None)
+
+    async def _follow(self, link: _Link, started: float, known: Applied) -> str:
+        """
+        Everything was at a generation a moment ago, and there is another one
+        now: mend what differs between the two.
+        """
         try:
-            done, refusal = await self._apply(link, started, snapshot, generation, manifest)
+            generation, manifest, changed = await link.fetcher.manifest(known)
+        except NoSuchGeneration:
+            return "the master has no generation yet"
+        self._forThis(link, generation)
+        assert self.snapshot is not None
+        places = None
+        if changed is not None and manifest.algorithm == self._algorithm:
+            places = await self._runner.call(
+                placesOf, changed, self.snapshot, manifest, self.tree.items
+            )
+        snapshot = await self._scan(only=places)
+        return await self._mend(link, started, snapshot, generation, manifest, places)
+
+    async def _mend(
+        self,
+        link: _Link,
+        started: float,
+        snapshot: Snapshot,
+        generation: Generation,
+        manifest: Manifest,
+        places: frozenset[bytes] | None,
+    ) -> str:
+        """
+        Do what there is to do, and tell the master if it could not be done.
+
+        @param places: where to look when it is done; C{None} for everywhere.
+        """
+        try:
+            done, refusal = await self._apply(link, started, snapshot, generation, manifest, places)
         except (InstallFailed, OSError) as failure:
             root = await self._runner.run(self._root(snapshot))
             why = said(failure) if isinstance(failure, OSError) else str(failure)
@@ -248,12 +275,14 @@ class IntegrityThread:
                 "report it"
             )
 
-    async def _scan(self, installed: Installed | None = None) -> Snapshot:
+    async def _scan(
+        self, installed: Installed | None = None, only: frozenset[bytes] | None = None
+    ) -> Snapshot:
         previous = self.snapshot
         if previous is not None and previous.manifest.algorithm != self._algorithm:
             previous = None
         self.snapshot = snapshot = await self._runner.run(
-            self.tree.scan(previous, self._algorithm, False, installed)
+            self.tree.scan(previous, self._algorithm, False, installed, only)
         )
         return snapshot
 
@@ -319,10 +348,12 @@ class IntegrityThread:
         snapshot: Snapshot,
         generation: Generation,
         manifest: Manifest,
+        places: frozenset[bytes] | None,
     ) -> tuple[str, OSError | None]:
         """
         Do what there is to do.
 
+        @param places: see L{_mend}.
         @return: what came of it, for people; and what kept this worker from
             noting it.
         """
@@ -358,7 +389,7 @@ class IntegrityThread:
             outcome = await self._restarts.installing(plan, failures, install)
             workplace.untidy = untidy or outcome.untidy
             changed = frozenset((*outcome.created, *outcome.updated))
-            snapshot = await self._scan(Installed(manifest, changed, self.tree.items))
+            snapshot = await self._scan(Installed(manifest, changed, self.tree.items), places)
         self._settled = offered.settled
         complete = not (outcome.failed or outcome.postponed)
         refusal = await workplace.settle(
@@ -367,11 +398,8 @@ class IntegrityThread:
         if outcome.notDurable is not None:
             workplace.settled = False
         if outcome.postponed and self._link is not None:
-            if self._soon is not None and self._soon.active():
-                self._soon.cancel()
             # They wait for the next second of the clock that gives files their time.
-            rest = 1.0 - self._wallClock() % 1.0
-            self._soon = self._clock.callLater(rest + _MARGIN, self._again)
+            self._hints.later(1.0 - self._wallClock() % 1.0 + _MARGIN)
         root = await self._runner.run(self._root(snapshot))
         report = describeOutcome(
             generation,
@@ -380,6 +408,8 @@ class IntegrityThread:
             self._clock.seconds() - started,
         )
         reached = root == generation.root
+        if reached and complete and refusal is None and workplace.settled:
+            self._hints.reached(generation)
         if self._account.say(report, outcome, holds, reached, counts):
             if link.peer.live:
                 await self._account.tell(link.peer, report, holds, root, counts)

@@ -201,6 +201,7 @@ class WorkerService(Service):
             self._limits,
             self._observers,
             Home(tree.path).analysisdStarts if wazuhStarts is None else wazuhStarts,
+            integrityInterval,
         )
         self._statusRunner = makeRunner("status")
         self.status = WorkerStatus(
