@@ -334,7 +334,6 @@ class NumbersTests(SynchronousTestCase):
         self.assertEqual((10, 300.0), (MANY, REMIND_AFTER))
         self.assertSaid(
             "operators.rst",
-            f"looking every {MASTER_INTERVAL:g} seconds",
             f"{MASTER_INTERVAL:g} on a master, {WORKER_INTERVAL:g} on a worker",
             f"does not answer within {Limits().probeTimeout:g} seconds",
             f"is closed after {Limits().greetTimeout:g} seconds",

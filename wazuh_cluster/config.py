@@ -73,6 +73,21 @@ class Config:
     auth: AuthSettings = field(factory=AuthSettings)
     warnings: tuple[str, ...] = ()
 
+    def shown(self) -> dict[str, object]:
+        """
+        The C{<cluster>} block as Wazuh's API says it, without the key.
+        """
+        return {
+            "name": self.clusterName,
+            "node_name": self.nodeName,
+            "node_type": self.role,
+            "port": self.port,
+            "bind_addr": self.bindAddr,
+            "nodes": list(self.masters),
+            "hidden": "yes" if self.hidden else "no",
+            "disabled": self.disabled,
+        }
+
     def requireEnabled(self) -> Config:
         """
         Return this configuration.

@@ -46,6 +46,9 @@ class Settings:
     @ivar limits: what a peer is allowed.
     @ivar certificates: where the node's own certificate is, as it was written;
         C{None} if the cluster key is what it is trusted for.
+    @ivar tokenFile: where the token is that those must show who look at the
+        node over HTTP, as it was written; C{None} for no token.
+    @ivar hosts: names and addresses by which browsers may ask for its pages.
     """
 
     algorithm: str = "md5"
@@ -55,6 +58,8 @@ class Settings:
     administrators: tuple[str, ...] = ()
     limits: Limits = field(factory=Limits)
     certificates: CertificateFiles | None = None
+    tokenFile: str | None = None
+    hosts: tuple[str, ...] = ()
 
     def certificatesIn(self, home: str) -> CertificateFiles | None:
         """
@@ -125,11 +130,12 @@ def readSettings(text: str, where: str) -> Settings:
     integrity = _Section(sections, where, "integrity", ("algorithm", "interval"))
     follow = _Section(sections, where, "follow", ("folders",))
     administration = _Section(sections, where, "administration", ("workers",))
+    web = _Section(sections, where, "http", ("token_file", "hosts"))
     limitTypes = get_type_hints(Limits)
     limits = _Section(sections, where, "limits", tuple(a.name for a in fields(Limits)))
     items = [name for name in sections if name.startswith(_ITEM)]
     for name in sections:
-        known = ("integrity", "follow", "administration", "limits", "certificates")
+        known = ("integrity", "follow", "administration", "limits", "certificates", "http")
         if name not in known and name not in items:
             raise ConfigError(
                 f"there is no section [{name}]",
@@ -147,6 +153,8 @@ def readSettings(text: str, where: str) -> Settings:
         administrators=administration.get("workers", _nodes, ()),
         limits=evolve(Limits(), **numbers),
         certificates=_certificates(sections, where),
+        tokenFile=web.get("token_file", _file, None),
+        hosts=web.get("hosts", _hosts, ()),
     )
 
 
@@ -292,6 +300,24 @@ def _nodes(text: str, where: str) -> tuple[str, ...]:
             raise ConfigError(
                 str(error), where, "write the <node_name> of workers, with commas between them"
             ) from None
+    return names
+
+
+def _file(text: str, where: str) -> str:
+    if not text or "\0" in text:
+        raise ConfigError("it names no file", where, "write its path; it may begin at the home")
+    return text
+
+
+def _hosts(text: str, where: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(_list(text)))
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9_.-]+|\[?[0-9A-Fa-f:.]+\]?", name):
+            raise ConfigError(
+                f"{name[:80]!r} is no name or address",
+                where,
+                "write what stands between // and : in a browser, with commas between them",
+            )
     return names
 
 

@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from wazuh_cluster.agents import IAgentSource, IAssignments
     from wazuh_cluster.enrollment import EnrollmentService
     from wazuh_cluster.master import MasterService
+    from wazuh_cluster.web import WebService
     from wazuh_cluster.worker import WorkerService
 
 #: Connections that the system keeps until the master takes them: as many
@@ -111,6 +112,13 @@ class Options(usage.Options):
             None,
             None,
             "Let agents enroll here: a Twisted endpoint, such as tcp:1515 or haproxy:tcp:1515.",
+        ],
+        [
+            "http",
+            None,
+            None,
+            "Show this node to browsers and to Prometheus: a Twisted endpoint, such as tcp:8080, "
+            "on this machine's own address unless it names another.",
         ],
     ]
     optFlags = [
@@ -199,6 +207,7 @@ def makeService(options: Options) -> IService:
         )
         node = _node(home, config, settings, trust, agents, endpoint)
         listener = _listener(options["enrollment"], home, config, node)
+        web = _web(options["http"], home, config, settings, node)
     except BadInput as problem:
         raise SystemExit(str(problem)) from None
     log, terminal = _logs(home, config, options)
@@ -233,6 +242,8 @@ def makeService(options: Options) -> IService:
     ControlService.forHome(
         reactor, home.path, node.requests, reports=agents, uptime=uptime
     ).setServiceParent(service)
+    if web is not None:
+        web.setServiceParent(service)
     if options["as-clusterd"]:
         # The last one: what finds it finds a node that was started.
         PidFile(reactor, home).setServiceParent(service)
@@ -430,6 +441,35 @@ def _registrar(home: Home, config: Config, assignments: IAssignments) -> ClientK
         silence=config.disconnectionTime,
         assignments=assignments,
     )
+
+
+def _web(
+    text: str | None,
+    home: Home,
+    config: Config,
+    settings: Settings,
+    node: MasterService | WorkerService,
+) -> WebService | None:
+    """
+    What the node shows over HTTP, if it is to show anything.
+
+    @param text: the endpoint, as an option.
+    @raise BadInput: if something stands in its way.
+    """
+    if text is None:
+        return None
+    from wazuh_cluster.web import Access, WebService
+    from wazuh_cluster.web.endpoint import HTTP_OPTION, readWebEndpoint
+    from wazuh_cluster.web.token import readToken
+
+    token = None
+    if settings.tokenFile is not None:
+        token = readToken(os.path.join(home.path, settings.tokenFile))
+    reactor = _theReactor()
+    endpoint = readWebEndpoint(reactor, text, token is not None, home.settings)
+    tryEndpoint(endpoint.text, HTTP_OPTION)
+    access = Access((*settings.hosts, endpoint.interface), token, endpoint.secure)
+    return WebService(reactor, endpoint, node.requests, node.status.tally, access, config.shown())
 
 
 def _listener(

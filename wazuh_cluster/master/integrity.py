@@ -47,7 +47,8 @@ _TOLD = 1024
 _TOLD_RATE = 50.0
 
 _COUNTS = re.compile(
-    "Files to create: [0-9]+ \\| Files to update: [0-9]+ \\| Files to delete: [0-9]+"
+    "Files to create: ([0-9]{1,9}) \\| Files to update: ([0-9]{1,9}) \\| "
+    "Files to delete: ([0-9]{1,9})"
 )
 
 
@@ -228,6 +229,7 @@ class MasterIntegrity:
             f"generation {_generation(report).describe()}: {report['counts']}, "
             f"{report['failed']} failed; {report['received']:,} bytes in "
             f"{report['milliseconds'] / 1000:.3f} s",
+            _sums(report),
         )
         # The line may have to wait, and keeps no more than it needs.
         report = {**report, "failures": (failures or ["?"])[0][:_LONGEST], "holds": status.holds}
@@ -328,6 +330,23 @@ def _lines(text: str) -> list[str]:
 def _failure(line: str) -> tuple[bytes, str]:
     path, _, why = line.partition(": ")
     return path.encode("utf-8", "backslashreplace"), why
+
+
+def _sums(report: dict[str, Any]) -> dict[str, Any]:
+    """
+    What a report says in numbers, as L{Tally.add
+    <wazuh_cluster.status.tally.Tally.add>} takes them.
+    """
+    match = _COUNTS.fullmatch(report["counts"])
+    created, updated, deleted = (0, 0, 0) if match is None else map(int, match.groups())
+    return {
+        "seconds": report["milliseconds"] / 1000,
+        "created": created,
+        "updated": updated,
+        "deleted": deleted,
+        "failed": report["failed"],
+        "received": report["received"],
+    }
 
 
 def _inWorker(counts: str) -> str:

@@ -31,6 +31,7 @@ from wazuh_cluster.status.events import EventRing
 from wazuh_cluster.status.explaining import describeItem, factsOf, heldBy, judged, requireItem
 from wazuh_cluster.status.files import shown, snapshotTroubles
 from wazuh_cluster.status.reasons import judge, nodeReasons, reason
+from wazuh_cluster.status.tally import Tally
 from wazuh_cluster.status.threads import threadStatuses
 from wazuh_cluster.status.values import (
     JOINED,
@@ -61,6 +62,7 @@ class MasterStatus:
     Watches who comes and goes, and gives account.
 
     @ivar events: what happened in the cluster.
+    @ivar tally: what installations on workers added up to.
     @ivar known: the workers, also those that are not joined.
     """
 
@@ -87,6 +89,7 @@ class MasterStatus:
         @param troubles: what is wrong with the node's configuration.
         """
         self.events = events
+        self.tally = Tally()
         self.known = known
         self._identity = identity
         self._items = items
@@ -172,11 +175,14 @@ class MasterStatus:
             f"generation {generation.describe()}: {files:,} files, {size(octets)}",
         )
 
-    def installed(self, session: Session, text: str) -> None:
+    def installed(self, session: Session, text: str, sums: dict[str, Any]) -> None:
         """
         A worker said what it installed.
+
+        @param sums: the same for the tally.
         """
         name = "" if session.identity is None else session.identity.name
+        self.tally.add(name, **sums)
         self.events.note(kinds.SYNCED, name, text)
 
     def asked(self, request: str, asker: str) -> None:
@@ -292,6 +298,7 @@ class MasterStatus:
         if self.isSelf(name):
             raise RequestRefused(f"{name} is the master itself, which is never forgotten")
         self.known.forget(name)
+        self.tally.drop(name)
         self.events.note(kinds.FORGOTTEN, name, "it was forgotten")
 
     def own(self) -> OwnStatus:

@@ -36,6 +36,7 @@ from wazuh_cluster.status.files import (
     snapshotTroubles,
 )
 from wazuh_cluster.status.reasons import judge, nodeReasons, reason
+from wazuh_cluster.status.tally import Tally
 from wazuh_cluster.status.threads import threadStatuses
 from wazuh_cluster.status.values import (
     FAILED,
@@ -78,6 +79,7 @@ class WorkerStatus:
     One worker's status, over all its links.
 
     @ivar events: what happened here.
+    @ivar tally: what installations here added up to.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class WorkerStatus:
         @param troubles: what is wrong with the node's configuration.
         """
         self.events = events
+        self.tally = Tally()
         self._identity = identity
         self._integrity = integrity
         self._restart = RestartDue(state)
@@ -176,7 +179,17 @@ class WorkerStatus:
         self._mounted = (self._mounted - written - frozenset(report.deleted)) | frozenset(
             report.inPlace
         )
-        self.events.note(kinds.SYNCED, self._identity.name, describeSync(self._sync(report)))
+        sync = self._sync(report)
+        self.events.note(kinds.SYNCED, self._identity.name, describeSync(sync))
+        self.tally.add(
+            self._identity.name,
+            sync.seconds,
+            created=sync.created,
+            updated=sync.updated,
+            deleted=sync.deleted,
+            failed=sync.failed,
+            received=sync.received,
+        )
         self._again()
 
     def lost(self, reason: Failure) -> None:
