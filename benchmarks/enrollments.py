@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from twisted.application.service import Service
@@ -20,6 +21,7 @@ from benchmarks.nodes import TwistdProcess
 from wazuh_cluster.agents import Registration
 from wazuh_cluster.agents.clientkeys import formatAgent
 from wazuh_cluster.enrollment import IEnroller
+from wazuh_cluster.errors import EnrollmentRefused
 
 #: What makes an enrolling worker read which agents there are to enroll.
 ENROLL_NOW = signal.SIGUSR2
@@ -60,7 +62,11 @@ class Enrollments(Service):
         answers: list[tuple[str, float]] = []
 
         async def enroll(name: str) -> None:
-            enrolled = await self._enroller.enroll(Registration(name))
+            enrolled = None
+            while enrolled is None:
+                # A master that is busy for too long refuses: agents ask again.
+                with suppress(EnrollmentRefused):
+                    enrolled = await self._enroller.enroll(Registration(name))
             answers.append((formatAgent(enrolled.agent).decode("ascii"), time.time()))
 
         began = time.monotonic()

@@ -4,21 +4,33 @@ Tests for L{wazuh_cluster.master.administration}.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from tests.agentcase import Registered, Store
 from tests.test_requests import RequestsCase
-from wazuh_cluster.agents import ACTIVE, Agent, AgentRecord
+from wazuh_cluster.agents import ACTIVE, Agent, AgentRecord, IRememberingRegistrar
 from wazuh_cluster.errors import RegistrationRefused, Stopped, StoreFailed
 from wazuh_cluster.master.administration import Administration
 from wazuh_cluster.master.assignments import MasterAssignments
 from wazuh_cluster.testing.assignments import MemoryAssignments
 from wazuh_cluster.testing.runner import ClockRunner, ImmediateRunner
 from wazuh_cluster.testing.state import MemoryState
+
+
+@implementer(IRememberingRegistrar)
+class Remembering(Registered):
+    """
+    A registrar that removed agent 2 before.
+    """
+
+    def removedBefore(self) -> Deferred[Collection[int]]:
+        return succeed([2])
 
 
 class AdministrationTests(SynchronousTestCase):
@@ -237,6 +249,18 @@ class RemovedTests(RequestsCase):
             answer,
         )
         self.assertEqual(({}, {}), (self.store.kept, self.assignments.assigned))
+
+    def test_killedBefore(self) -> None:
+        """
+        Of agents that were undone or replaced right before a master was killed,
+        nothing stays at the next one; others who are not registered are nobody's
+        business.
+        """
+        store = Store(*(AgentRecord(n, ACTIVE, 1.0) for n in range(1, 5)))
+        assignments = MemoryAssignments()
+        assignments.assigned = dict.fromkeys(range(1, 5), ("default",))
+        self.master(registrar=Remembering(1, 3), store=store, assignments=assignments)
+        self.assertEqual(([1, 3, 4],) * 2, (list(store.kept), list(assignments.assigned)))
 
     def test_later(self) -> None:
         """

@@ -42,6 +42,7 @@ KEYS = b"/home/etc/client.keys"
 
 #: Rules under which nobody is replaced.
 NEVER = ForceRules(enabled=False)
+ALWAYS = ForceRules(disconnectedTime=None, afterRegistrationTime=0)
 
 
 class MemoryRegistrarTests(RegistrarContractMixin, SynchronousTestCase):
@@ -584,6 +585,28 @@ class HomeTests(SynchronousTestCase):
         self.assertEqual(self.known(1), frozenset())
         self.assertEqual(self.home.heard.names, ["+web1", "-web1"])
         self.assertInternal(self.home.ask("web1", b"r" * 16))
+
+    def test_removedBefore(self) -> None:
+        """
+        The next process knows who was undone or replaced, for it may be that
+        nobody else had heard of it; not who was to be replaced and is there.
+        """
+        self.restart(rules=ALWAYS)
+        for name in ("undone", "replaced", "stays"):
+            self.register(name, name.encode().ljust(16))
+        self.successResultOf(self.registrar.undo(b"undone".ljust(16), "hub"))
+        self.register("replaced")
+        self.fs.failOn("create", b"/home/etc/.client.keys.tmp")
+        self.assertInternal(self.home.ask("stays"))
+        self.assertEqual(set(), self.removedBefore())
+        self.restart(rules=ALWAYS)
+        self.assertEqual({1, 2}, self.removedBefore())
+        self.successResultOf(self.registrar.load())
+        self.assertEqual(self.known(1, 2, 3, 4), {3, 4})
+
+    def removedBefore(self) -> set[int]:
+        asked: Deferred[Any] = self.registrar.removedBefore()
+        return set(self.successResultOf(asked))
 
     def test_sameIdLaterIsSomebodyElse(self) -> None:
         """

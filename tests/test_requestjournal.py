@@ -17,6 +17,7 @@ from wazuh_cluster.agents.requestjournal import (
     Entry,
     RequestJournal,
     agentDigest,
+    replacement,
     requestKey,
 )
 from wazuh_cluster.errors import StoreFailed, TooBusy
@@ -107,6 +108,18 @@ class RequestJournalTests(SynchronousTestCase):
         self.journal.append([entry(1, 0, undone=True)])
         self.assertEqual(self.started().undone(), [])
         self.assertEqual(self.found(self.journal, 1), 0)
+
+    def test_removed(self) -> None:
+        """
+        Who was undone or replaced is known to the next process; a replacement is
+        no request, and nothing to be undone.
+        """
+        old = replacement(Agent(7, "web7", "any", "key"))
+        self.journal.append([entry(1), entry(2, undone=True), entry(3, 0, undone=True), old])
+        for journal in (self.journal, self.started()):
+            self.assertEqual({2, 7}, journal.removed())
+            self.assertEqual([entry(2, undone=True)], journal.undone())
+            self.assertEqual(old, journal.find(old.key))
 
     def test_forgets(self) -> None:
         """

@@ -15,6 +15,7 @@ from wazuh_cluster.agents.interfaces import (
     IRegistrar,
     IRegistrarObserver,
     IRegistrationTimes,
+    IRememberingRegistrar,
     IReports,
 )
 from wazuh_cluster.agents.model import (
@@ -68,6 +69,7 @@ __all__ = [
     "IRegistrar",
     "IRegistrarObserver",
     "IRegistrationTimes",
+    "IRememberingRegistrar",
     "IReports",
     "Registration",
     "formatId",

@@ -129,6 +129,19 @@ class IRegistrationTimes(Interface):
         """
 
 
+class IRememberingRegistrar(IRegistrar):
+    """
+    A registrar that knows what it did shortly before its process ended.
+    """
+
+    def removedBefore() -> Deferred[Collection[int]]:
+        """
+        The ids of agents that were undone or replaced by others then, and are
+        not registered: the process may have been killed before an observer had
+        done what it does about them.
+        """
+
+
 class IRegistrarObserver(Interface):
     """
     Who wants to hear what a registrar did. What it raises is logged and hurts

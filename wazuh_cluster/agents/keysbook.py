@@ -20,8 +20,8 @@ from wazuh_cluster.agents.keysfile import QUIET, KeysFile
 from wazuh_cluster.agents.keysindex import KeysIndex, Remarks
 from wazuh_cluster.agents.linefile import FileChanged
 from wazuh_cluster.agents.model import MAX_AGENT_ID, Agent
-from wazuh_cluster.agents.operations import Operation, Undo, Verdict
-from wazuh_cluster.agents.requestjournal import RequestJournal
+from wazuh_cluster.agents.operations import Operation, Removed, Undo, Verdict
+from wazuh_cluster.agents.requestjournal import RequestJournal, replacement
 from wazuh_cluster.agents.timestamps import Timestamps
 from wazuh_cluster.errors import BadArgument, ClusterError, StateDamaged, Stopped, StoreFailed
 from wazuh_cluster.failures import Failures
@@ -109,6 +109,7 @@ class KeysBook:
         self._isOwed = False
         # Requests whose agents are to go, because nobody was told of them.
         self._unsettled: set[bytes] = set()
+        self._removedBefore: set[int] = set()
         # Of the damaged lines, what was told already.
         self._told: set[tuple[str, int]] = set()
         self._toldOthers = 0
@@ -161,6 +162,14 @@ class KeysBook:
         index = self._keys.index
         assert index is not None
         return index.those(ids)
+
+    async def removedBefore(self) -> Collection[int]:
+        """
+        The ids of agents that were undone or replaced shortly before this
+        began.
+        """
+        await self._whenQuiet(self._refresh)
+        return self._removedBefore - await self.known(self._removedBefore)
 
     async def highest(self) -> int:
         """
@@ -289,6 +298,7 @@ class KeysBook:
             yield from self._requests.load()
             self._highest = max(self._highest, self._loadHighest(), self._requests.highest)
             self._unsettled.update(entry.key for entry in self._requests.undone())
+            self._removedBefore = self._requests.removed()
             self._isRemembered = True
         before = self._keys.index
         yield from self._keys.refresh(self._monotonic())
@@ -322,7 +332,9 @@ class KeysBook:
                 if n % _DECIDED_STEP == 0:
                     yield
             added, gone = tuple(draft.added.values()), tuple(draft.gone.values())
-            self._requests.append(draft.entries)
+            asked = {a.id for v in verdicts if isinstance(v, Removed) for a in v.agents}
+            replaced = [replacement(agent) for agent in gone if agent.id not in asked]
+            self._requests.append([*draft.entries, *replaced])
             self._highest = draft.highest
             yield
             if added or gone or draft.kept:

@@ -19,9 +19,9 @@ from wazuh_cluster.agents.forcerules import ForceRules
 from wazuh_cluster.agents.groupcommit import GroupCommit
 from wazuh_cluster.agents.interfaces import (
     IAssignments,
-    IRegistrar,
     IRegistrarObserver,
     IRegistrationTimes,
+    IRememberingRegistrar,
 )
 from wazuh_cluster.agents.judge import Policy
 from wazuh_cluster.agents.keysbook import KeysBook, Settled
@@ -72,10 +72,12 @@ class IBook(Protocol):
 
     async def seen(self, id: int) -> None: ...
 
+    async def removedBefore(self) -> Collection[int]: ...
+
     def stop(self) -> None: ...
 
 
-@implementer(IRegistrar)
+@implementer(IRememberingRegistrar)
 class Registrar:
     """
     A registrar over a book.
@@ -102,6 +104,12 @@ class Registrar:
         self._operations: GroupCommit[Operation, Verdict] = GroupCommit(
             self._settle, journal=self._log
         )
+
+    def removedBefore(self) -> Deferred[Collection[int]]:
+        """
+        See L{IRememberingRegistrar.removedBefore}.
+        """
+        return Deferred.fromCoroutine(self._book.removedBefore())
 
     def observe(self, observer: IRegistrarObserver) -> None:
         """

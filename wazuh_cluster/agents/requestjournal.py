@@ -47,6 +47,7 @@ _HEADER = b"wazuh_cluster registrations 1\n".ljust(_SIZE, b"\0")
 _STEP = 2048
 _REGISTERED = 1
 _UNDONE = 2
+_REPLACED = 3
 
 
 @frozen
@@ -58,12 +59,15 @@ class Entry:
     @ivar agent: the id of the agent that it registered; 0 if none.
     @ivar digest: see L{agentDigest}.
     @ivar undone: whether it is refused from now on.
+    @ivar replaced: whether this is no request, but an agent whose place another
+        one took; see L{replacement}.
     """
 
     key: bytes
     agent: int
     digest: bytes
     undone: bool = False
+    replaced: bool = False
 
 
 def requestKey(requestId: bytes, origin: str) -> bytes:
@@ -80,6 +84,15 @@ def agentDigest(agent: Agent) -> bytes:
     bytes.
     """
     return hashlib.blake2b(formatAgent(agent), digest_size=DIGEST_SIZE).digest()
+
+
+def replacement(agent: Agent) -> Entry:
+    """
+    Notes that another agent takes the place of this one.
+    """
+    digest = agentDigest(agent)
+    key = hashlib.blake2b(digest, digest_size=KEY_SIZE, person=b"replaced").digest()
+    return Entry(key, agent.id, digest, replaced=True)
 
 
 class _Generation:
@@ -125,8 +138,7 @@ class _Generation:
         return None
 
     def _at(self, number: int) -> Entry:
-        key, agent, digest, kind = _RECORD.unpack_from(self.records, (number + 1) * _SIZE)
-        return Entry(key, agent, digest, kind == _UNDONE)
+        return _entry(self.records, (number + 1) * _SIZE)
 
 
 class RequestJournal:
@@ -206,6 +218,13 @@ class RequestJournal:
         """
         found = {e.key: e for part in (self._old, self._young) for e in part}
         return [entry for entry in found.values() if entry.undone and entry.agent]
+
+    def removed(self) -> set[int]:
+        """
+        The ids of agents that were undone or replaced, if that came to its end.
+        """
+        entries = [e for part in (self._old, self._young) for e in part]
+        return {e.agent for e in entries if e.agent and (e.undone or e.replaced)}
 
     def isDue(self) -> bool:
         """
@@ -307,7 +326,7 @@ class RequestJournal:
 
 
 def _packed(entry: Entry) -> bytes:
-    kind = _UNDONE if entry.undone else _REGISTERED
+    kind = _UNDONE if entry.undone else _REPLACED if entry.replaced else _REGISTERED
     record = _RECORD.pack(entry.key, entry.agent, entry.digest, kind)
     return record + _CHECKSUM.pack(zlib.crc32(record))
 
@@ -317,8 +336,12 @@ def _unpacked(record: bytes) -> Entry | None:
         record[_RECORD.size :], "big"
     ):
         return None
-    key, agent, digest, kind = _RECORD.unpack_from(record)
-    return Entry(key, agent, digest, kind == _UNDONE)
+    return _entry(record, 0)
+
+
+def _entry(records: bytes | bytearray, start: int) -> Entry:
+    key, agent, digest, kind = _RECORD.unpack_from(records, start)
+    return Entry(key, agent, digest, kind == _UNDONE, kind == _REPLACED)
 
 
 def _content(folder: IFolder, name: bytes) -> bytes:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
+from typing import Any
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -23,6 +24,7 @@ from wazuh_cluster.agents.interfaces import (
     IRegistrar,
     IRegistrarObserver,
     IRegistrationTimes,
+    IRememberingRegistrar,
 )
 from wazuh_cluster.agents.model import Agent
 from wazuh_cluster.enrollment import IOpenRequests, UndoList
@@ -222,9 +224,16 @@ class MasterAgents(MultiService):
         See L{IRegistrarObserver.removed}: nothing is to stay of them.
         """
         self._changed()
-        assert self.administration is not None
-        ids = [agent.id for agent in agents]
-        Deferred.fromCoroutine(self.administration.remove(ids, None)).addErrback(self._notRemoved)
+        self._removeAll([agent.id for agent in agents])
+
+    def _removeAll(self, ids: Collection[int]) -> None:
+        """
+        See that nothing stays of agents that are not registered any more.
+        """
+        if ids:
+            assert self.administration is not None
+            removing = Deferred.fromCoroutine(self.administration.remove(ids, None))
+            removing.addErrback(self._notRemoved)
 
     def _notRemoved(self, failure: Failure) -> None:
         # What was begun is finished by its thread, which says what is wrong.
@@ -241,7 +250,12 @@ class MasterAgents(MultiService):
             self.enroller.start()
         if self._registrar is not None:
             # What it cannot read it says itself, and tries again.
-            self._registrar.load().addErrback(lambda _: None)
+            loading: Deferred[Any] = self._registrar.load()
+            if IRememberingRegistrar.providedBy(self._registrar):
+                registrar: Any = self._registrar
+                loading.addCallback(lambda _: registrar.removedBefore())
+                loading.addCallback(self._removeAll)
+            loading.addErrback(lambda _: None)
         if self.agentInfo is not None:
             Deferred.fromCoroutine(self.agentInfo.start()).addErrback(self._bug)
 

@@ -101,6 +101,12 @@ class MemoryBook:
             raise BadArgument(f"{id} is not an agent's id: they are 1 to {MAX_AGENT_ID:,}")
         self.last = max(self.last, id)
 
+    async def removedBefore(self) -> Collection[int]:
+        """
+        Nothing was before.
+        """
+        return ()
+
     def stop(self) -> None:
         """
         Nothing waits.
