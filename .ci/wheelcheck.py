@@ -16,7 +16,7 @@ from pathlib import Path
 
 PACKAGE = "wazuh_cluster"
 PLUGIN = "twisted/plugins/wazuh_cluster_plugin.py"
-COMMANDS = ("wazuh-cluster", "wazuh-clusterd")
+COMMANDS = ("wazuh-cluster", "wazuh-clusterd", "cluster_control")
 
 #: Files that would replace Twisted's own, or that a build left behind.
 _STRAY = re.compile(r"(\A|/)(twisted/(plugins/)?__init__\.py|dropin\.cache|.*\.py[cod])\Z")

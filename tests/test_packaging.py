@@ -111,7 +111,7 @@ class CommandTests(SynchronousTestCase):
         parser.read(CHECKOUT / "setup.cfg", encoding="utf-8")
         scripts = parser["options.entry_points"]["console_scripts"].split("\n")
         named = dict(line.split(" = ") for line in scripts if line)
-        self.assertEqual({"wazuh-cluster", "wazuh-clusterd"}, set(named))
+        self.assertEqual({"wazuh-cluster", "wazuh-clusterd", "cluster_control"}, set(named))
         for target in named.values():
             self.assertTrue(callable(namedAny(target.replace(":", "."))))
 
@@ -183,6 +183,7 @@ class WheelTests(SynchronousTestCase):
                 "LICENSE is missing",
                 "the command wazuh-cluster is missing",
                 "the command wazuh-clusterd is missing",
+                "the command cluster_control is missing",
                 "wazuh_cluster/model.pyc must not be in it",
                 "twisted/plugins/__init__.py must not be in it",
                 "twisted/plugins/dropin.cache must not be in it",

@@ -164,6 +164,7 @@ class NodeReport:
     @ivar restartDue: C{None} if none is.
     @ivar troubles: what else is wrong.
     @ivar threads: by name.
+    @ivar chunks: how many batches its last run of Agent info sent.
     @ivar roundTrip: of its last keep-alive, in seconds.
     @ivar clockOffset: its wall clock minus the master's, in seconds.
     """
@@ -177,6 +178,7 @@ class NodeReport:
     restartDue: RestartStatus | None = None
     troubles: tuple[Trouble, ...] = ()
     threads: tuple[ThreadStatus, ...] = ()
+    chunks: int = 0
     roundTrip: float | None = None
     clockOffset: float | None = None
 

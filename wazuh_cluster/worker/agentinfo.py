@@ -37,6 +37,8 @@ _KEYS = b"etc/client.keys"
 class AgentInfoThread:
     """
     One worker's agent info, over all its links.
+
+    @ivar chunks: how many batches the last run sent.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class AgentInfoThread:
         self._runner = runner
         self._clock = clock
         self._log = Journal(AGENT_INFO_SYNC)
+        self.chunks = 0
         self._peer: Peer | None = None
         self._again: Callable[[], None] = lambda: None
         self._soon: IDelayedCall | None = None
@@ -136,6 +139,7 @@ class AgentInfoThread:
             self._resting = True
             self._log.info("The master keeps no records of agents: none are sent on this link.")
             return "the master keeps no records of agents"
+        self.chunks = done.batches
         # What comes every ten seconds is not worth a line.
         say = self._log.info if everything and done.records else self._log.debug
         say(

@@ -213,6 +213,7 @@ class WorkerService(Service):
             wallClock,
             EventRing(self._nonce.hex(), wallClock),
             memory,
+            lambda: 0 if self.agents.info is None else self.agents.info.chunks,
             wazuhVersion,
             troubles,
         )

@@ -66,7 +66,7 @@ PACE = 2.0
 ROUTINE = 60.0
 
 #: What changes all the time: told once a minute.
-_ROUTINE = frozenset({"threads", "roundTrip", "clockOffset", "memory"})
+_ROUTINE = frozenset({"threads", "chunks", "roundTrip", "clockOffset", "memory"})
 _ALL = frozenset(each.name for each in fields(NodeReport))
 
 #: How many files an answer names.
@@ -92,12 +92,14 @@ class WorkerStatus:
         wallClock: Callable[[], float],
         events: EventRing,
         memory: Callable[[], int],
+        chunks: Callable[[], int],
         wazuhVersion: str = "",
         troubles: Sequence[Trouble] = (),
     ) -> None:
         """
         @param runner: where the state is read.
         @param memory: how many bytes the process has.
+        @param chunks: how many batches of agents' records were sent last.
         @param troubles: what is wrong with the node's configuration.
         """
         self.events = events
@@ -109,6 +111,7 @@ class WorkerStatus:
         self._clock = clock
         self._wallClock = wallClock
         self._memory = memory
+        self._chunks = chunks
         self._wazuhVersion = wazuhVersion
         self._configured = tuple(troubles)
         self._asked = AskedRuns(clock)
@@ -261,6 +264,7 @@ class WorkerStatus:
                 *mountedTroubles(self._mounted),
             ),
             threads=threadStatuses(self._threads, self._clock.seconds, self._wallClock),
+            chunks=self._chunks(),
             roundTrip=keepAlive.roundTrip if keepAlive is not None and known else None,
             clockOffset=-offset if offset is not None and known else None,
         )
