@@ -30,6 +30,7 @@ _SDIST = (
     "setup.cfg",
     "tox.ini",
     ".ci/run",
+    "contrib/systemd/wazuh-cluster.service",
     "docs/conf.py",
     "tests/__init__.py",
     PLUGIN,
