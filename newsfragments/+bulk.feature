@@ -1,1 +1,1 @@
-Links that move much read and write many TLS records at once, which takes less processor time (``linkBuffer`` and ``window`` in ``[limits]``).
+A first synchronisation takes less processor time: packs are staged side by side, and links that move much read and write many TLS records at once (``linkBuffer`` and ``window`` in ``[limits]``).

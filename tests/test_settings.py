@@ -21,6 +21,7 @@ EVERYTHING = """
 [integrity]
 algorithm = SHA256
 interval = 2.5
+compression = no
 
 [item extra rules]
 path = etc/extra rules/
@@ -89,6 +90,7 @@ class ReadSettingsTests(SynchronousTestCase):
         """
         found = readSettings(EVERYTHING, "w.ini")
         self.assertEqual(("sha256", 2.5), (found.algorithm, found.interval))
+        self.assertFalse(found.compression)
         self.assertEqual(("/srv/rules", "/mnt/my lists"), found.followedFolders)
         self.assertEqual(("siem-1", "siem-2"), found.administrators)
         self.assertEqual(evolve(Limits(), window=65536, stallTimeout=4.5), found.limits)
@@ -208,6 +210,7 @@ class ReadSettingsTests(SynchronousTestCase):
         for section, line, what in [
             ("integrity", "algorithm = sha1", "use md5 or sha256"),
             ("integrity", "interval = 9s", "number above 0"),
+            ("integrity", "compression = zstd", "neither 'yes' nor 'no'"),
             ("integrity", "interval = inf", "number above 0"),
             ("integrity", "interval =", "number above 0"),
             ("limits", "window = 0", "whole number above 0"),

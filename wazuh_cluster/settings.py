@@ -38,6 +38,7 @@ class Settings:
     @ivar algorithm: C{'md5'} or C{'sha256'}: what a master's manifest uses.
     @ivar interval: seconds between two runs of the integrity thread; C{None}
         for the role's own.
+    @ivar compression: whether files may travel compressed.
     @ivar items: all that is carried: Wazuh's own items and those added here.
     @ivar followedFolders: absolute folders; a link in an item may lead to a
         file in one of them.
@@ -53,6 +54,7 @@ class Settings:
 
     algorithm: str = "md5"
     interval: float | None = None
+    compression: bool = True
     items: Items = WAZUH_ITEMS
     followedFolders: tuple[str, ...] = ()
     administrators: tuple[str, ...] = ()
@@ -127,7 +129,7 @@ def readSettings(text: str, where: str) -> Settings:
     @raise ConfigError: one line that says what is wrong, where, and what to do.
     """
     sections = _parse(text, where)
-    integrity = _Section(sections, where, "integrity", ("algorithm", "interval"))
+    integrity = _Section(sections, where, "integrity", ("algorithm", "interval", "compression"))
     follow = _Section(sections, where, "follow", ("folders",))
     administration = _Section(sections, where, "administration", ("workers",))
     web = _Section(sections, where, "http", ("token_file", "hosts"))
@@ -148,6 +150,7 @@ def readSettings(text: str, where: str) -> Settings:
     return Settings(
         algorithm=integrity.get("algorithm", _algorithm, "md5"),
         interval=integrity.get("interval", _positive(float), None),
+        compression=integrity.get("compression", parseYesOrNo, True),
         items=_allItems([_item(sections, where, name) for name in items], where),
         followedFolders=follow.get("folders", _folders, ()),
         administrators=administration.get("workers", _nodes, ()),

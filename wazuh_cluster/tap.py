@@ -66,6 +66,7 @@ from wazuh_cluster.logline import LineFormat, jsonLine, plainLine
 from wazuh_cluster.model import MASTER, Identity, NodeName
 from wazuh_cluster.notify import Supervised
 from wazuh_cluster.pidfile import PidFile
+from wazuh_cluster.protocol import codecsHere
 from wazuh_cluster.renewal import Renewal
 from wazuh_cluster.settings import Settings, loadSettings
 from wazuh_cluster.state import DirectoryState
@@ -362,6 +363,7 @@ def _node(
         private=[] if files is None else [path for _, path in files.named()],
     )
     name = NodeName(config.nodeName)
+    codecs = codecsHere() if settings.compression else ()
     if endpoint is not None:
         from wazuh_cluster.master import MasterService
         from wazuh_cluster.master.service import INTERVAL as MASTER_INTERVAL
@@ -387,6 +389,7 @@ def _node(
             assignments=assignments,
             administrators=settings.administrators,
             limits=settings.limits,
+            codecs=codecs,
             integrityInterval=settings.interval or MASTER_INTERVAL,
             address=config.masters[0] if config.masters else config.bindAddr,
             troubles=_troubles(config),
@@ -410,6 +413,7 @@ def _node(
         cluster=config.clusterName,
         openRequests=OpenRequests(home.path),
         limits=settings.limits,
+        codecs=codecs,
         integrityInterval=settings.interval or WORKER_INTERVAL,
         troubles=_troubles(config),
     )

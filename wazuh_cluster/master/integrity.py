@@ -29,6 +29,8 @@ from wazuh_cluster.protocol import (
     RunnerSink,
     RunnerSource,
 )
+from wazuh_cluster.protocol.compression import Codec, CompressedSource, choose
+from wazuh_cluster.protocol.streams import BlockingSource
 from wazuh_cluster.repeats import Latest, Repeats, repeated
 
 if TYPE_CHECKING:
@@ -66,13 +68,16 @@ class MasterIntegrity:
         roster: Roster,
         clock: IReactorTime,
         watch: MasterStatus,
+        codecs: Sequence[Codec] = (),
     ) -> None:
         """
         @param packRunners: where files are read for workers; several, so that
             one slow read does not hold up every worker.
         @param roster: who is told of new generations.
         @param watch: is told of them, too, and of what workers install.
+        @param codecs: what packs may be compressed with, the best one first.
         """
+        self._codecs = codecs
         self._clock = clock
         self._watch = watch
         self._tree = tree
@@ -161,11 +166,19 @@ class MasterIntegrity:
         return self._packRunners[self._turn % len(self._packRunners)]
 
     def sendFiles(
-        self, session: Session, wants: int, transfer: int, window: int, algorithm: str
-    ) -> None:
+        self,
+        session: Session,
+        wants: int,
+        transfer: int,
+        window: int,
+        algorithm: str,
+        compressions: str | None,
+    ) -> str | None:
         """
         Take in what a worker wants, and send it that.
 
+        @param compressions: see L{RequestFiles<wazuh_cluster.protocol.RequestFiles>}.
+        @return: the name of the one that is used, if one is.
         @raise NoSuchGeneration: before the first scan ended.
         @raise TooBusy: if too many transfers are open.
         """
@@ -191,10 +204,16 @@ class MasterIntegrity:
             later.fail(Failure(TransferAborted("the list of wants was refused")))
             raise
 
+        codec = choose(self._codecs, compressions)
+
         def opened(wants: Wants) -> None:
-            later.become(RunnerSource(runner, self._tree.openPack(wants, algorithm)))
+            pack: BlockingSource = self._tree.openPack(wants, algorithm)
+            if codec is not None:
+                pack = CompressedSource(pack, codec)
+            later.become(RunnerSource(runner, pack))
 
         wanted.addCallbacks(opened, later.fail).addErrback(later.fail)
+        return None if codec is None else codec.name
 
     def _transferFailed(self, failure: Failure, session: Session) -> None:
         log = session.log.forTask(INTEGRITY_SYNC)

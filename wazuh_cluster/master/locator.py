@@ -88,13 +88,20 @@ class MasterLocator(CommandLocator):
 
     @RequestFiles.responder
     def requestFiles(
-        self, wants: int, transfer: int, window: int, algorithm: str
+        self,
+        wants: int,
+        transfer: int,
+        window: int,
+        algorithm: str,
+        compressions: str | None,
     ) -> dict[str, Any]:
         """
         See L{RequestFiles}.
         """
-        self._integrity.sendFiles(self._session, wants, transfer, window, algorithm)
-        return {"window": self._session.transfers.window}
+        compression = self._integrity.sendFiles(
+            self._session, wants, transfer, window, algorithm, compressions
+        )
+        return {"window": self._session.transfers.window, "compression": compression}
 
     @ReportIntegrity.responder
     def reportIntegrity(self, **report: Any) -> dict[str, Any]:

@@ -50,7 +50,7 @@ from wazuh_cluster.master.wakeups import Wakeups
 from wazuh_cluster.memory import residentSize
 from wazuh_cluster.model import MASTER, Identity, JoinedWorker, NodeName
 from wazuh_cluster.periodic import Periodic
-from wazuh_cluster.protocol import Limits, OwnLocator, locatorsFor
+from wazuh_cluster.protocol import Codec, Limits, OwnLocator, locatorsFor
 from wazuh_cluster.requests.table import Requests
 from wazuh_cluster.status import EventRing, Trouble
 from wazuh_cluster.steadyclock import SteadyClock
@@ -106,6 +106,7 @@ class MasterService(MultiService):
         assignments: IAssignments | None = None,
         administrators: Collection[str] = (),
         limits: Limits | None = None,
+        codecs: Sequence[Codec] = (),
         wallClock: Callable[[], float] = time.time,
         random: Callable[[int], bytes] = os.urandom,
         uptime: Callable[[], float] = systemUptime,
@@ -147,6 +148,8 @@ class MasterService(MultiService):
             one, for only registered agents do.
         @param administrators: the workers at which agents may be removed and
             groups changed.
+        @param codecs: what files may travel compressed with, where a worker has
+            it as well; see L{codecsHere<wazuh_cluster.protocol.codecsHere>}.
         @param uptime: the monotonic clock, see L{wazuh_cluster.uptime}.
         @param bootId: what tells this start of the system from others, likewise.
         @param random: makes the home's id.
@@ -170,6 +173,7 @@ class MasterService(MultiService):
         self._state = stateOf(tree) if state is None else state
         self._locators = tuple(locators)
         self._limits = limits or Limits()
+        self._codecs = tuple(codecs)
         self._wallClock = wallClock
         self._uptime = uptime
         self._bootId = bootId
@@ -404,6 +408,7 @@ class MasterService(MultiService):
             node.roster,
             self._reactor,
             self.status,
+            self._codecs,
         )
         self.status.begin(node.roster, self._integrity)
         return node

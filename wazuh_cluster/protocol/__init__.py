@@ -31,6 +31,7 @@ from wazuh_cluster.protocol.commands import (
     TransferCredit,
     UndoRegistration,
 )
+from wazuh_cluster.protocol.compression import Codec, codecsHere
 from wazuh_cluster.protocol.interfaces import ISink, ISource
 from wazuh_cluster.protocol.limits import Limits
 from wazuh_cluster.protocol.locators import OwnLocator, locatorsFor
@@ -49,6 +50,7 @@ __all__ = [
     "BytesSource",
     "CheckIntegrity",
     "ClusterCommand",
+    "Codec",
     "EndTransfer",
     "FileChunk",
     "Hello",
@@ -72,5 +74,6 @@ __all__ = [
     "TransferCredit",
     "Transfers",
     "UndoRegistration",
+    "codecsHere",
     "locatorsFor",
 ]

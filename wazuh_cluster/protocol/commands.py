@@ -188,6 +188,10 @@ class RequestFiles(Opens):
     (path, digest, offset of each) as the transfer C{wants}, of which it may
     have the answer's C{window} bytes under way; the master answers that with
     the transfer C{transfer}, a pack.
+
+    C{compressions} are the names, with blanks between them, of what the worker
+    can take the pack compressed with; C{compression} is the one that the master
+    chose. Without either the pack travels as it is.
     """
 
     arguments = [
@@ -195,8 +199,9 @@ class RequestFiles(Opens):
         (b"transfer", Whole()),
         (b"window", Whole()),
         (b"algorithm", Text(16)),
+        (b"compressions", Text(64, optional=True)),
     ]
-    response = [(b"window", Whole())]
+    response = [(b"window", Whole()), (b"compression", Text(16, optional=True))]
 
 
 class FileChunk(FromEither):

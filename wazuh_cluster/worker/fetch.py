@@ -6,7 +6,7 @@ link's transfers.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from attrs import Factory, define, frozen
@@ -14,7 +14,7 @@ from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherR
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from wazuh_cluster.errors import Stopped, TransferAborted
+from wazuh_cluster.errors import ProtocolViolation, Stopped, TransferAborted
 from wazuh_cluster.integrity import (
     Items,
     Manifest,
@@ -37,6 +37,7 @@ from wazuh_cluster.model import Generation
 from wazuh_cluster.protocol import (
     BytesSource,
     ClusterCommand,
+    Codec,
     Limits,
     Peer,
     RequestFiles,
@@ -44,6 +45,7 @@ from wazuh_cluster.protocol import (
     RunnerSink,
     Transfers,
 )
+from wazuh_cluster.protocol.compression import Decompressed, choose, offer
 from wazuh_cluster.worker.memory import Applied
 from wazuh_cluster.worker.postponed import Postponed
 
@@ -116,6 +118,14 @@ class PackDecoder:
         self._most: int | None = None
         self._receiver = receiver
         self._reader = PackReader(receiver)
+        self._decompressed: Decompressed | None = None
+
+    def decompress(self, codec: Codec | None) -> None:
+        """
+        The pack travels compressed. To be called before any of it comes.
+        """
+        if codec is not None:
+            self._decompressed = Decompressed(self._take, codec)
 
     def feed(self, data: bytes) -> None:
         """
@@ -123,6 +133,12 @@ class PackDecoder:
 
         @raise TransferAborted: when far more came than the manifest says.
         """
+        if self._decompressed is None:
+            self._take(data)
+        else:
+            self._decompressed.feed(data)
+
+    def _take(self, data: bytes) -> None:
         if self._most is None:
             self._most = 2 * self._expected() + EXCESS
         self._reader.feed(data)
@@ -133,6 +149,8 @@ class PackDecoder:
         """
         The receiver, which knows what could not be had.
         """
+        if self._decompressed is not None:
+            self._decompressed.finish()
         self._reader.finish()
         self._receiver.close()
         return self._receiver
@@ -199,9 +217,11 @@ class Fetcher:
         limits: Limits,
         clock: IReactorTime,
         postponed: Postponed,
+        codecs: Sequence[Codec] = (),
     ) -> None:
         """
         @param postponed: outlives the link.
+        @param codecs: what packs can be taken in compressed with.
         """
         self._peer = peer
         self._transfers = transfers
@@ -213,6 +233,7 @@ class Fetcher:
         self._limits = limits
         self._clock = clock
         self._postponed = postponed
+        self._codecs = codecs
         self._log = Journal(INTEGRITY_CHECK)
         self._sync = Journal(INTEGRITY_SYNC)
 
@@ -355,7 +376,9 @@ class Fetcher:
                 transfer=number,
                 window=self._transfers.window,
                 algorithm=plan.manifest.algorithm,
+                compressions=offer(self._codecs),
             )
+            decoder.decompress(self._agreed(answer["compression"]))
             sending = self._transfers.send(
                 wants, BytesSource(needed.wants.encoded), answer["window"], digested=True
             )
@@ -365,6 +388,17 @@ class Fetcher:
             # Nobody waits for it now.
             receiving.addErrback(lambda _: None)
             self._transfers.abort(number, "not wanted any more")
+
+    def _agreed(self, name: str | None) -> Codec | None:
+        """
+        @raise ProtocolViolation: if that was not offered.
+        """
+        if name is None:
+            return None
+        codec = choose(self._codecs, name)
+        if codec is None:
+            raise ProtocolViolation("it compresses in a way that it was not offered")
+        return codec
 
     def _staged(self, staging: Staging, receiver: Receiver) -> None:
         """

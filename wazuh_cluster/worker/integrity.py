@@ -4,7 +4,7 @@ The thread Integrity: the worker's files become the master's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from attrs import define
@@ -33,7 +33,7 @@ from wazuh_cluster.integrity import (
 from wazuh_cluster.interfaces import IState, ITree, IWorkerObserver, Slices
 from wazuh_cluster.journal import INTEGRITY_CHECK, INTEGRITY_SYNC, Journal
 from wazuh_cluster.model import Generation, MasterInfo
-from wazuh_cluster.protocol import CheckIntegrity, Limits, Peer, Transfers
+from wazuh_cluster.protocol import CheckIntegrity, Codec, Limits, Peer, Transfers
 from wazuh_cluster.worker.account import Account, describeCounts, describeOutcome
 from wazuh_cluster.worker.assignments import Offers
 from wazuh_cluster.worker.fetch import Fetcher, Progress, Runners
@@ -90,6 +90,7 @@ class IntegrityThread:
         observer: IWorkerObserver,
         wazuhStarts: Callable[[], Iterable[float]],
         interval: float,
+        codecs: Sequence[Codec] = (),
     ) -> None:
         """
         @param interval: seconds between two looks at everything.
@@ -104,6 +105,7 @@ class IntegrityThread:
         self._clock = clock
         self._wallClock = wallClock
         self._limits = limits
+        self._codecs = codecs
         self._observer = observer
         self._check = Journal(INTEGRITY_CHECK)
         self._sync = Journal(INTEGRITY_SYNC)
@@ -161,6 +163,7 @@ class IntegrityThread:
             self._limits,
             self._clock,
             self._postponed,
+            self._codecs,
         )
         self._link = _Link(peer, fetcher, master)
 

@@ -38,6 +38,7 @@ from wazuh_cluster.periodic import Periodic
 from wazuh_cluster.protocol import (
     NEWEST_VERSION,
     OLDEST_VERSION,
+    Codec,
     Hello,
     Limits,
     OwnLocator,
@@ -115,6 +116,7 @@ class WorkerService(Service):
         openRequests: IOpenRequests | None = None,
         locators: Sequence[OwnLocator] = (),
         limits: Limits | None = None,
+        codecs: Sequence[Codec] = (),
         wallClock: Callable[[], float] = time.time,
         uptime: Callable[[], float] = systemUptime,
         random: Callable[[int], bytes] = os.urandom,
@@ -143,6 +145,8 @@ class WorkerService(Service):
             master. What is no locator is called with a link's
             L{Peer<wazuh_cluster.protocol.Peer>} and gives one, which answers
             on that link.
+        @param codecs: what files may travel compressed with, where the master
+            has it as well; see L{codecsHere<wazuh_cluster.protocol.codecsHere>}.
         @param uptime: the monotonic clock, see L{wazuh_cluster.uptime}.
         @param wazuhStarts: when wazuh-analysisd was started, as
             L{wazuh_cluster.home.Home.analysisdStarts}; by default from the
@@ -202,6 +206,7 @@ class WorkerService(Service):
             self._observers,
             Home(tree.path).analysisdStarts if wazuhStarts is None else wazuhStarts,
             integrityInterval,
+            codecs=codecs,
         )
         self._statusRunner = makeRunner("status")
         self.status = WorkerStatus(
