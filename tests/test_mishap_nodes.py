@@ -6,12 +6,14 @@ are mounted by themselves, whose homes are emptied and whose clocks are set.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
 import signal
 import subprocess
 from collections.abc import Sequence
+from functools import partial
 
 from twisted.python.filepath import FilePath
 from twisted.trial.unittest import SkipTest
@@ -46,6 +48,20 @@ os.unlink = dying(os.unlink, 0, %r)
 from twisted.scripts.twistd import run
 run()
 """
+
+
+def _removed(path: str) -> bool:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        try:
+            if os.path.isdir(path):
+                shutil.rmtree(path)
+            else:
+                os.unlink(path)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+            return False
+    return True
 
 
 class MishapCase(ProcessCase):
@@ -342,7 +358,8 @@ class DiskTests(MishapCase):
         kept = self.one.preauthChild("etc/ossec.conf").getContent()
         settings = self.one.preauthChild("etc/wazuh_cluster.ini").getContent()
         for child in self.one.children():
-            child.remove()
+            # The node may make something in a folder that is being emptied.
+            await self.until(partial(_removed, child.path), "an empty home")
         await self.untilEqual(self.hub, self.one)
         self.edit()
         await self.untilWell()
