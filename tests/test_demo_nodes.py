@@ -263,9 +263,16 @@ class NodeTests(SynchronousTestCase):
         self.assertIn(f"--home={self.node.home.path}", command)
         self.assertIn(f"--pidfile={self.node.home.pidFile}", command)
         self.node.enrollmentPort = 11515
+        self.node.pagePort = 18080
         self.assertEqual(
-            [*command, "--enrollment=tcp:11515:interface=127.0.0.1"], twistdCommand(self.node)
+            [
+                *command,
+                "--enrollment=tcp:11515:interface=127.0.0.1",
+                "--http=tcp:18080:interface=127.0.0.1",
+            ],
+            twistdCommand(self.node),
         )
+        self.assertEqual("http://127.0.0.1:18080/", self.node.page)
 
     def test_environment(self) -> None:
         """

@@ -212,6 +212,7 @@ class _Demo:
         where = shlex.quote(folder)
         self._screen.say()
         self._screen.say(f"The cluster goes on in {folder}.")
+        self._screen.say(f"  To see it in a browser:   {story.master.page}")
         self._screen.say(f"  To watch its logs:        tail -f {where}/*/logs/cluster.log")
         self._screen.say(f"  To edit on the master:    {where}/{story.master.name}/etc/rules/")
         self._screen.say(

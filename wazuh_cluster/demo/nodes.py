@@ -77,9 +77,11 @@ class Node:
     @ivar home: its home.
     @ivar enrollmentPort: where agents enroll when it is started; C{None} for
         nowhere.
+    @ivar pagePort: where browsers see it, likewise.
     """
 
     enrollmentPort: int | None = None
+    pagePort: int | None = None
 
     def __init__(self, name: str, role: str, home: Home, launch: Launch) -> None:
         self.name = name
@@ -87,6 +89,13 @@ class Node:
         self.home = home
         self._launch = launch
         self._process: IProcess | None = None
+
+    @property
+    def page(self) -> str:
+        """
+        The address of its page.
+        """
+        return f"http://{ADDRESS}:{self.pagePort}/"
 
     @property
     def output(self) -> str:
@@ -195,6 +204,8 @@ def twistdCommand(node: Node) -> list[str]:
     ]
     if node.enrollmentPort is not None:
         command.append(f"--enrollment=tcp:{node.enrollmentPort}:interface={ADDRESS}")
+    if node.pagePort is not None:
+        command.append(f"--http=tcp:{node.pagePort}:interface={ADDRESS}")
     return command
 
 

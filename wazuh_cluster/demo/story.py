@@ -123,10 +123,10 @@ class Story:
         """
         Make the homes and fill the master's.
         """
-        port, *enrollment = freePorts(1 + len(self.nodes))
+        port, *ports = freePorts(1 + 2 * len(self.nodes))
         key = secrets.token_hex(16)
-        for node, enrollmentPort in zip(self.nodes, enrollment, strict=True):
-            node.enrollmentPort = enrollmentPort
+        for index, node in enumerate(self.nodes):
+            node.enrollmentPort, node.pagePort = ports[2 * index : 2 * index + 2]
             makeNodeHome(node.home, node.role, node.name, port, key, INTERVAL)
         agents = makeAgents(_SEED)
         fill(self.master.home, agents.files, self._pace)
@@ -142,9 +142,11 @@ class Story:
             "A Wazuh cluster on this machine: a master and "
             f"{number(len(self.workers), 'worker')}, each a twistd process.\n"
             f"Folder: {self._folder}. Network: {ADDRESS}, port {port}.\n"
-            f"Here each node looks for changes every {INTERVAL:g} s. By default a master does so "
-            "every\n"
-            "8 s, a worker every 9 s.\n"
+            f"To watch it in a browser: {self.master.page}\n"
+            "The system tells the master of changes, and the master tells the workers. Besides, "
+            "each\n"
+            f"node looks for itself: here every {INTERVAL:g} s, by default a master every 8 s, a "
+            "worker every 9 s.\n"
             f"The master has {rules};\n"
             f"{agents.agents} made-up agents and {agents.groups} groups."
         )
