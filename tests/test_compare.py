@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.twohomes import NOW, TwoHomes, drive, entryOf, manifestOf
 from wazuh_cluster.integrity import WAZUH_ITEMS, Comparison, Manifest, Owner
-from wazuh_cluster.integrity.compare import compare, findMends
+from wazuh_cluster.integrity.compare import compare, findMends, findStrays
 from wazuh_cluster.model import HeldPath
 
 _PATHS = [
@@ -105,6 +105,21 @@ class CompareTests(SynchronousTestCase):
         found = self.compare(manifestOf({b"queue/agent-groups/001": b"old"}))
         self.assertEqual(found.extraValid, (b"queue/agent-groups/002",))
         self.assertEqual(found.extra, (b"queue/agent-groups/001",))
+
+    def test_unreadableExtraValid(self) -> None:
+        """
+        An assignment that cannot be read now stays, unless the master deleted it; a
+        link in its place does not.
+        """
+        paths = [b"queue/agent-groups/%03d" % n for n in (1, 2, 3)]
+        self.homes.put(b"/worker", dict.fromkeys(paths[:2], b"default"))
+        self.homes.fs.link(b"/worker/" + paths[2], b"/elsewhere")
+        for path in paths[:2]:
+            self.homes.fs.failOn("openRead", b"/worker/" + path, times=None)
+        found = self.compare(manifestOf({paths[1]: b"default"}))
+        self.assertEqual((found.extra, found.extraValid), (tuple(paths[1:]), ()))
+        local = self.homes.snapshot().manifest
+        self.assertEqual(findStrays(local, self.homes.manifest(), WAZUH_ITEMS), (paths[2],))
 
     def test_heldByMaster(self) -> None:
         """

@@ -4,18 +4,17 @@ Tests of the simulation by bugs that are planted: each is found.
 
 from __future__ import annotations
 
-from twisted.python.monkey import MonkeyPatcher
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.plantedbugs import BUGS
+from tests.plantedbugs import BUGS, SEEDS, find, isFound
 from wazuh_cluster.testing.simulation import run
 
 
 class PlantedTests(SynchronousTestCase):
     """
-    Each bug is found by the schedule that is kept for it, which was cut from that of
-    one of the first L{SEEDS<tests.plantedbugs.SEEDS>} seeds; and without the bug that
-    schedule harms nobody.
+    Each bug is found by what is kept for it, which was cut from the schedule of one of
+    the first L{SEEDS<tests.plantedbugs.SEEDS>} seeds; or, where the package has changed
+    since, by one of these. Without the bug the same run harms nobody.
     """
 
     def test_found(self) -> None:
@@ -25,8 +24,11 @@ class PlantedTests(SynchronousTestCase):
         self.assertTrue(len(BUGS) >= 10)
         for planted in BUGS:
             setup = planted.setup()
+            if not isFound(planted, setup):
+                again = f"python -m tests.plantedbugs {planted.name}"
+                print(f"its case does not find {planted.name} any more: {again}", end=" ")
+                found = find(planted)
+                self.assertIsNotNone(found, f"{planted.name} is not found by {SEEDS} seeds")
+                assert found is not None
+                setup = found
             self.assertEqual((planted.name, None), (planted.name, run(setup).problem))
-            patcher = MonkeyPatcher()
-            planted.plant(patcher.addPatch)
-            problem = patcher.runWithPatches(run, setup).problem or "nothing"
-            self.assertIn(planted.found, problem, planted.name)

@@ -396,6 +396,28 @@ class ThreadRunnerTests(InterruptContract, SynchronousTestCase):
         self.assertEqual(len(self.events), 1)
         self.assertIn("did not end well", self.events[0])
 
+    def test_cancelledAndRefused(self) -> None:
+        """
+        Where a disk refused what was cancelled, that is no trouble worth a traceback.
+        """
+        begun, cancelled = Event(), Event()
+
+        def work() -> Slices[None]:
+            begun.set()
+            yield
+            cancelled.wait(10)
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        runner = self.makeRunner()
+        deferred = runner.run(work())
+        self.until(begun.is_set)
+        deferred.cancel()
+        cancelled.set()
+        self.failureResultOf(deferred, CancelledError)
+        self.ended(runner.run(Works().make("b")))
+        self.assertEqual(len(self.events), 1)
+        self.assertIn("was cancelled failed: No space left on device", self.events[0])
+
     def test_noThread(self) -> None:
         """
         Where the system has no room for a thread the work fails, and the next

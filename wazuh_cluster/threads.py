@@ -19,7 +19,8 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from wazuh_cluster.errors import Stopped, WorkHangs
+from wazuh_cluster.errors import ClusterError, Stopped, WorkHangs
+from wazuh_cluster.failures import oneLine
 from wazuh_cluster.interfaces import IRunner, Slices
 from wazuh_cluster.journal import MAIN, Journal
 
@@ -295,10 +296,24 @@ class ThreadRunner:
         if not job.deferred.called:
             job.deferred.callback(outcome)
         elif isinstance(outcome, Failure):
+            self._endedBadly(outcome)
+        self._next()
+
+    def _endedBadly(self, outcome: Failure) -> None:
+        """
+        Work that nobody waits for any more failed. Whoever does it again will say
+        what a disk refuses.
+        """
+        if outcome.check(ClusterError, OSError):
+            self._journal.debug(
+                "{runner}: work that was cancelled failed: {reason}",
+                runner=self.name,
+                reason=oneLine(outcome),
+            )
+        else:
             self._journal.failure(
                 "{runner}: work that was cancelled did not end well", outcome, runner=self.name
             )
-        self._next()
 
     def _leave(self) -> None:
         """

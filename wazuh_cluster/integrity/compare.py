@@ -20,7 +20,9 @@ from wazuh_cluster.integrity.folders import Owner
 from wazuh_cluster.integrity.items import Items
 from wazuh_cluster.integrity.manifest import Manifest
 from wazuh_cluster.integrity.snapshot import Snapshot
+from wazuh_cluster.integrity.walk import UNREADABLE
 from wazuh_cluster.interfaces import Slices
+from wazuh_cluster.model import HeldPath
 
 #: How many entries are compared between two yields.
 _STEP = 4096
@@ -142,7 +144,10 @@ def compare(
             continue
         if place.isFolder(held.path) or place.isBelowFile(held.path):
             inTheWay.append(held.path)
-        elif not place.isFile(held.path):
+        elif not place.isFile(held.path) and (
+            _isStray(held, items)
+            or (lastApplied is not None and lastApplied.index(held.path) is not None)
+        ):
             extra.append(held.path)
     extra.sort()
     yield
@@ -168,7 +173,7 @@ def compare(
     )
 
 
-def findStrays(local: Manifest, master: Manifest) -> tuple[bytes, ...]:
+def findStrays(local: Manifest, master: Manifest, items: Items) -> tuple[bytes, ...]:
     """
     The paths of links and special files of the worker's where the master has
     nothing. They are extra, though roots leave them out.
@@ -181,7 +186,17 @@ def findStrays(local: Manifest, master: Manifest) -> tuple[bytes, ...]:
         and not held.path.endswith(b"/")
         and not place.isHeld(held.path)
         and not place.isFile(held.path)
+        and _isStray(held, items)
     )
+
+
+def _isStray(held: HeldPath, items: Items) -> bool:
+    """
+    Whether what cannot be carried, and the master does not have, is extra. A file that
+    is extra valid is not for that it cannot be read now: it goes up when it can.
+    """
+    item = items.find(held.path)
+    return item is None or not item.extraValid or held.why != UNREADABLE
 
 
 def findMends(local: Snapshot, items: Items, owner: Owner | None) -> Slices[tuple[bytes, ...]]:

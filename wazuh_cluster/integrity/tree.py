@@ -146,7 +146,7 @@ class DirectoryTree:
         """
         See L{ITree.findStrays}.
         """
-        return findStrays(local.manifest, master)
+        return findStrays(local.manifest, master, self.items)
 
     def owner(self) -> Owner | None:
         """

@@ -83,8 +83,10 @@ class Workplace:
         """
         From now on contents are staged by other digests.
         """
-        await self._runner.call(self.staging.close)
+        # Where there is none, the one before is still seen to be gone.
+        before = self.staging
         self.staging = await self._runner.call(self._tree.openStaging, algorithm)
+        await self._runner.call(before.close)
 
     async def begin(self) -> None:
         """

@@ -42,10 +42,11 @@ class Broken(AssertionError):
 @implementer(IWorkerObserver)
 class TracingObserver:
     """
-    Tells the trace of a worker's life.
+    Tells the trace, and the cluster's parts, of a worker's life.
     """
 
     def __init__(self, process: SimProcess) -> None:
+        self._process = process
         self._cluster = process.machine.cluster
         self._name = process.name
 
@@ -64,6 +65,8 @@ class TracingObserver:
             f"synced to {report.generation.number}: +{len(report.created)} "
             f"~{len(report.updated)} -{len(report.deleted)} !{len(report.failed)}",
         )
+        for part in self._cluster.parts:
+            part.synced(self._process, report)
 
     def lost(self, reason: Failure) -> None:
         """

@@ -8,9 +8,9 @@ from hashlib import sha256
 from random import Random
 
 #: Sizes of lists: mostly up to some chunks of a transfer, seldom more than what may
-#: be under way at once.
+#: be under way at once. What cannot be compressed travels as large as it is.
 _LARGE = 150_000
-_HUGE = 1_500_000
+_HUGE = 700_000
 _SELDOM = 0.03
 
 #: How many agents there are.
@@ -46,12 +46,20 @@ class Contents:
             )
         elif path.startswith(b"etc/lists/l"):
             if random.random() < _SELDOM:
-                content = mark * int(_HUGE / len(mark) * random.uniform(0.8, 1.0))
+                content = mark + random.randbytes(int(_HUGE * random.uniform(0.9, 1.1)))
             else:
                 content = mark * int((_LARGE / len(mark)) ** random.random())
         else:
             content = mark * random.randrange(0, 40)
         return self.meant(path, content)
+
+    def makeSlow(self, path: bytes) -> bytes:
+        """
+        A new content that takes some time to travel.
+        """
+        self._version += 1
+        mark = b"%d of %s\n" % (self._version, path)
+        return self.meant(path, mark + self._random.randbytes(_HUGE // 2))
 
     def meant(self, path: bytes, content: bytes) -> bytes:
         """

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from wazuh_cluster.integrity import WAZUH_ITEMS, DirectoryTree, Items, Outcome, PathSet, Plan
 from wazuh_cluster.integrity.holds import ITEM
 from wazuh_cluster.interfaces import Slices
+from wazuh_cluster.model import SyncReport
 from wazuh_cluster.state import DirectoryState
 from wazuh_cluster.testing.simulation.contents import KEYS, Contents
 from wazuh_cluster.testing.simulation.part import Part
@@ -36,6 +37,11 @@ PATHS: tuple[bytes, ...] = (
     b"var/multigroups/ab12/merged.mg",
     *(b"queue/agent-groups/%03d" % n for n in range(1, 4)),
 )
+
+_LISTS = tuple(path for path in PATHS if path.startswith(b"etc/lists/"))
+
+#: What only large files have under way.
+_SLOWLY = ("TransferCredit",)
 
 #: Where a master can have links.
 _LINKS = (b"etc/rules/linked.xml", b"etc/shared/g1/linked")
@@ -68,6 +74,8 @@ class Files(Part):
         self.items: Items = WAZUH_ITEMS
         # Machine to the assignments that somebody made there, and that no master had.
         self._own: dict[str, dict[bytes, None]] = {}
+        # Also those that are gone since: a backup may have them.
+        self._everOwn: dict[str, dict[bytes, None]] = {}
         # Machine to the items whose loss its operator accepted.
         self._accepted: dict[str, set[bytes]] = {}
         # Machine to the version of its disk, what the master held, and the root.
@@ -118,7 +126,7 @@ class Files(Part):
         See L{Part.replaced}.
         """
         there = set(self._pathsOf(machine))
-        own = self._own.get(machine.name, {})
+        own = self._everOwn.get(machine.name, {})
         self._own[machine.name] = {path: None for path in own if path in there}
         self._accepted[machine.name] = {item.path for item in self.items}
         self._keys[machine.name] = _keysOf(machine)
@@ -245,8 +253,19 @@ class Files(Part):
         if not outcome.failed:
             self._accepted[process.name].difference_update(self._losses(process, plan))
         if outcome.notDurable is not None:
-            # It says so, and makes it durable later.
             process.syncFailed = True
+
+    def synced(self, process: SimProcess, report: SyncReport) -> None:
+        """
+        See L{Part.synced}.
+        """
+        if process.refused or process.syncFailed:
+            # It says so, and makes it durable later.
+            return
+        disk = process.machine.disk
+        for path in (*report.created, *report.updated, *report.deleted):
+            if not disk.isDurable(process.machine.path(path)):
+                process.broken(f"{path!r} is said to be installed, and a power cut would undo it")
 
     def _checkDurable(self, process: SimProcess) -> None:
         """
@@ -510,7 +529,8 @@ class Files(Part):
         worker = [each.name for each in self.cluster.workers].index(machine.name)
         path = ASSIGNMENTS + b"%d%02d" % (worker + 1, int(action.number * 20))
         write(machine, path, self.contents.meant(path, b"group%d\n" % int(action.number * 1e6)))
-        self._own.setdefault(machine.name, {})[path] = None
+        for own in (self._own, self._everOwn):
+            own.setdefault(machine.name, {})[path] = None
 
     def acceptNow(self, world: World, machine: SimMachine, action: Action) -> None:
         """
@@ -539,10 +559,16 @@ class Files(Part):
 
     def stir(self, action: Action) -> None:
         """
-        See L{Part.stir}: somebody edits a file on the master.
+        See L{Part.stir}: somebody edits a file on the master, a large one for what only
+        such do.
         """
-        path = action.pick(self._paths)
-        write(self.cluster.master, path, self.contents.make(path))
+        if action.during in _SLOWLY:
+            path = action.pick(_LISTS)
+            content = self.contents.makeSlow(path)
+        else:
+            path = action.pick(self._paths)
+            content = self.contents.make(path)
+        write(self.cluster.master, path, content)
 
     def kinds(self) -> dict[str, Kind]:
         """

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.application.service import IService
 
 from wazuh_cluster.integrity import Outcome, Plan
+from wazuh_cluster.model import SyncReport
 from wazuh_cluster.testing.simulation.schedule import Action, Kind
 
 if TYPE_CHECKING:
@@ -100,6 +101,12 @@ class Part:
     def installed(self, process: SimProcess, plan: Plan, outcome: Outcome) -> None:
         """
         It has done so.
+        """
+
+    def synced(self, process: SimProcess, report: SyncReport) -> None:
+        """
+        A worker says what it has installed; only if it has a L{TracingObserver
+        <wazuh_cluster.testing.simulation.TracingObserver>}.
         """
 
     def lostPower(self, machine: SimMachine) -> None:

@@ -18,6 +18,7 @@ from wazuh_cluster.errors import BadInput
 from wazuh_cluster.integrity import DirectoryTree, Outcome, Plan, Staging
 from wazuh_cluster.interfaces import Slices
 from wazuh_cluster.model import Identity
+from wazuh_cluster.protocol import Limits
 from wazuh_cluster.state import DirectoryState
 from wazuh_cluster.testing.simulation.clock import ProcessClock, SimCall
 from wazuh_cluster.testing.simulation.disk import ProcessDisk
@@ -26,6 +27,9 @@ from wazuh_cluster.testing.simulation.underway import UnderWay, WatchedTrust
 
 if TYPE_CHECKING:
     from wazuh_cluster.testing.simulation.machine import SimMachine
+
+#: A small window, so that files need not be large to be more than one.
+LIMITS = Limits(window=256 * 1024)
 
 #: The name of an installation that is under way.
 INSTALL = "install"
@@ -99,7 +103,8 @@ class SimProcess:
     @ivar killAfter: it dies after so many events; C{None} for never.
     @ivar operations: file operations so far.
     @ivar installing: whether an installation is under way.
-    @ivar syncFailed: whether the disk refused to make something durable.
+    @ivar refused: whether the disk refused anything, or may have.
+    @ivar syncFailed: whether it refused to make something durable.
     """
 
     def __init__(self, machine: SimMachine, number: int) -> None:
@@ -126,6 +131,7 @@ class SimProcess:
         self.killAfter: int | None = None
         self.operations = 0
         self.installing = False
+        self.refused = False
         self.syncFailed = False
         self._dying = False
         self._mayBlock = False
@@ -177,6 +183,7 @@ class SimProcess:
             "wallClock": machine.wallClock,
             "uptime": machine.uptime,
             "random": self.randomBytes,
+            "limits": LIMITS,
             **self._given,
         }
 
@@ -365,13 +372,17 @@ class SimProcess:
             self.broken(f"{operation} of {path!r} on the reactor's thread")
         machine = self.machine
         if changes and machine.disk.readOnly:
+            self.refused = True
             raise OSError(errno.EROFS, "Read-only file system")
         if machine.failures:
             code = machine.failing(changes)
             if code is not None:
+                self.refused = True
                 self.syncFailed = self.syncFailed or "sync" in operation
                 raise OSError(code, errno.errorcode[code])
         if changes:
+            # Where there is too little room, it may refuse this.
+            self.refused = self.refused or machine.disk.free is not None
             self._touched = path
             machine.disk.version += 1
 

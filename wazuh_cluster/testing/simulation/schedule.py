@@ -32,6 +32,9 @@ _IN_COMPANY = 0.4
 #: time, and are not hurt then.
 _BUSY = 0.6
 
+#: How often people wait for that.
+_MEANWHILE = 0.15
+
 #: For how many seconds it waits at most.
 PATIENCE = 30.0
 
@@ -125,7 +128,7 @@ def makeSchedule(
             at = min(seconds, schedule[-1].at + random.expovariate(2.0))
         lasts = random.choice(_LASTS) * random.uniform(0.5, 2.0)
         during = ""
-        if kinds[kind].isFault and random.random() < _BUSY:
+        if random.random() < (_BUSY if kinds[kind].isFault else _MEANWHILE):
             during = random.choice(doings)
         # Rounded as text is, so that a schedule that was written down is the same.
         action = Action(at, kind, node, random.random(), lasts, during)
