@@ -2,14 +2,17 @@
 The cluster under faults by seed: new seeds each time, and every schedule that ever
 went wrong.
 
-C{WAZUH_CLUSTER_SEED} in the environment sets the first seed.
+C{WAZUH_CLUSTER_SEED} in the environment sets the first seed, C{WAZUH_CLUSTER_SECONDS} for
+how long new ones are run.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import count
 from pathlib import Path
+from time import monotonic
 
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
@@ -25,6 +28,8 @@ _ATTEMPTS = 80
 
 _GIVEN = os.environ.get("WAZUH_CLUSTER_SEED")
 BASE = int(_GIVEN) if _GIVEN else int.from_bytes(os.urandom(4), "big")
+
+SECONDS = float(os.environ.get("WAZUH_CLUSTER_SECONDS", "40"))
 
 
 class SeedTests(SynchronousTestCase):
@@ -43,76 +48,55 @@ class SeedTests(SynchronousTestCase):
                 self.fail(describe(result, shrink(result, run, _ATTEMPTS)))
 
     def seeds(
-        self, turn: int, tls: bool = False, heals: bool = True, agents: bool = False
-    ) -> Iterable[Setup]:
+        self,
+        turn: int,
+        share: float,
+        tls: bool = False,
+        heals: bool = True,
+        agents: bool = False,
+    ) -> Iterator[Setup]:
         """
-        Ten runs.
-        """
-        first = BASE + 10 * turn
-        print(f"seeds {first} to {first + 9}", end=" ", flush=True)
-        return (
-            Setup(seed, tls=tls, heals=heals, agents=agents) for seed in range(first, first + 10)
-        )
+        New runs, as many as there is time for; one at least.
 
-    def test_heals0(self) -> None:
+        @param share: of all the time.
+        """
+        first = BASE + 1_000_000 * turn
+        until = monotonic() + share * SECONDS
+        for seed in count(first):
+            yield Setup(seed, tls=tls, heals=heals, agents=agents)
+            if monotonic() >= until:
+                print(f"seeds {first} to {seed}", end=" ", flush=True)
+                return
+
+    def test_heals(self) -> None:
         """
         Faults end, and all becomes well.
         """
-        self.check(self.seeds(0))
-
-    def test_heals1(self) -> None:
-        """
-        The same, with other seeds.
-        """
-        self.check(self.seeds(1))
-
-    def test_heals2(self) -> None:
-        """
-        The same, with other seeds.
-        """
-        self.check(self.seeds(2))
-
-    def test_heals3(self) -> None:
-        """
-        The same, with other seeds.
-        """
-        self.check(self.seeds(3))
-
-    def test_heals4(self) -> None:
-        """
-        The same, with other seeds.
-        """
-        self.check(self.seeds(4))
+        self.check(self.seeds(0, 0.4))
 
     def test_healsOverTLS(self) -> None:
         """
         The same over TLS.
         """
-        self.check(self.seeds(5, tls=True))
+        self.check(self.seeds(1, 0.15, tls=True))
 
     def test_withoutEnd(self) -> None:
         """
         Faults never end; all nodes stop in time nevertheless.
         """
-        self.check(self.seeds(6, heals=False))
+        self.check(self.seeds(2, 0.1, heals=False))
 
-    def test_agents0(self) -> None:
+    def test_agents(self) -> None:
         """
-        The same with agents, who come and go meanwhile.
+        Faults end, and all becomes well, with agents who come and go meanwhile.
         """
-        self.check(self.seeds(7, agents=True))
-
-    def test_agents1(self) -> None:
-        """
-        The same, with other seeds.
-        """
-        self.check(self.seeds(8, agents=True))
+        self.check(self.seeds(3, 0.25, agents=True))
 
     def test_agentsWithoutEnd(self) -> None:
         """
         The same, while faults never end.
         """
-        self.check(self.seeds(9, heals=False, agents=True))
+        self.check(self.seeds(4, 0.1, heals=False, agents=True))
 
     def test_cases(self) -> None:
         """
