@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
 from twisted.logger import formatEvent
 from twisted.python.failure import Failure
@@ -86,3 +87,10 @@ class FailuresTests(SynchronousTestCase):
         self.fail(ZeroDivisionError("oops"))
         self.assertEqual("critical", self.lines()[0][0])
         self.assertIsInstance(self.events[0]["log_failure"], Failure)
+
+    def test_stopped(self) -> None:
+        """
+        Nor is what was cancelled, because the node stops.
+        """
+        self.fail(CancelledError())
+        self.assertEqual("debug", self.lines()[0][0])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.protocols.amp import AmpError
 from twisted.python.failure import Failure
@@ -44,8 +45,8 @@ class Failures:
         @return: why, in one line.
         """
         reason = oneLine(failure)
-        if failure.check(LinkClosed):
-            # Whoever owns the link says so.
+        if failure.check(LinkClosed, CancelledError):
+            # Whoever owns the link, or stops this, says so.
             self._journal.debug("{thread} ended: {reason}", thread=self._thread, reason=reason)
             return reason
         now = self._clock.seconds()
