@@ -6,6 +6,7 @@ their cluster.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -14,25 +15,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.protocols.amp import UnhandledCommand
 from twisted.python.filepath import FilePath
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.agentcase import Fleet as FleetTwin
-from tests.agentcase import never
+from tests.agentcase import Registered, never
 from tests.clustercase import NOW, FilledCase
+from wazuh_cluster.agents.store import SqliteAgentStore, fleetDatabase
 from wazuh_cluster.errors import (
     ClusterError,
+    InstallFailed,
     LinkClosed,
     MasterUnreachable,
     RequestRefused,
     StoreFailed,
 )
+from wazuh_cluster.integrity import Manifest
 from wazuh_cluster.master import MasterService
 from wazuh_cluster.master.agentcounts import AgentCounts
 from wazuh_cluster.master.known import MOST, KnownNodes
-from wazuh_cluster.model import WORKER, WorkerInfo
+from wazuh_cluster.model import WORKER, HeldPath, SyncReport, WorkerInfo
 from wazuh_cluster.protocol import BODY_SIZE, ReportStatus
 from wazuh_cluster.protocol.bodies import writeBody
+from wazuh_cluster.protocol.commands import STATUS_SIZE
 from wazuh_cluster.requests import Asker, IAnswers
 from wazuh_cluster.requests.names import ADMINISTRATION, OWN, OWN_CHANGES, READING
 from wazuh_cluster.status import (
@@ -70,6 +76,7 @@ from wazuh_cluster.status.values import ERROR, FAILED, JOINED, LEFT, OK, WARN
 from wazuh_cluster.testing.runner import ClockRunner, ImmediateRunner
 from wazuh_cluster.testing.state import MemoryState
 from wazuh_cluster.worker import WorkerService
+from wazuh_cluster.worker.status import _fitting
 
 T = TypeVar("T")
 
@@ -794,6 +801,22 @@ class ClusterTests(StatusCase):
         self.assertEqual(list(range(1, page.last + 1)), [each.number for each in page.events])
         self.assertEqual(set(), {each.kind for each in page.events} - KINDS.keys())
 
+    def test_often(self) -> None:
+        """
+        What happens every second does not drive out all other events.
+        """
+        master, _ = self.both()
+        for n in range(30):
+            self.write(
+                self.home, "etc/client.keys", b"%03d web any %s\n" % (n, b"a" * 64), 2000 + n
+            )
+            master.fileIntegrity.poke()
+            self.pass_(1)
+        page = self.ask(reader(master.requests).events(after=0))
+        synced = [each for each in page.events if each.kind == "synced"]
+        self.assertLess(len(synced), 8)
+        self.assertRegex(synced[-1].text, r" \(and \d+ more before\)$")
+
     def test_manyNodes(self) -> None:
         """
         However many nodes there are, all are listed, each once.
@@ -818,7 +841,7 @@ class ClusterTests(StatusCase):
             report(session, body)
 
         master.status.report = listen  # type: ignore[method-assign]
-        self.pass_(600)
+        self.pass_(600, 1)
         self.assertLessEqual(9, len(said))
         self.assertLessEqual(len(said), 11)
         self.assertLess(sum(said) / 600, 25)
@@ -862,6 +885,71 @@ class ReportTests(StatusCase):
         self.assertEqual(before, evolve(after, restartDue=None))
         assert after.restartDue is not None
         self.assertAlmostEqual(NOW + self.clock.seconds() - 5, after.restartDue.since, 2)
+
+    def test_boastful(self) -> None:
+        """
+        However much one worker says of itself, the others are shown, and it is
+        with what fits.
+        """
+        for name in ("holds", "failed", "troubles", "threads"):
+            texts = ["\u202e" * 100] * 20
+            values: dict[str, Any] = {
+                "holds": texts,
+                "failed": [{"path": each, "why": "x"} for each in texts],
+                "troubles": [{"name": f"T{i}", "text": each} for i, each in enumerate(texts)],
+                "threads": [{"name": each, "interval": 1.0} for each in texts],
+            }
+            self.say(writeBody({name: values[name]}))
+        found = self.nodes(self.theMaster)
+        self.assertEqual(["hub", "w1"], list(found))
+        session = self.theMaster.node.roster.get("w1")
+        assert session is not None
+        session.report = evolve(session.report, holds=("x" * 16_000,) * 6)
+        found = self.nodes(self.theMaster)
+        self.assertEqual(
+            ((), 100.0), (found["w1"].report.holds, found["w1"].report.completion.percent)
+        )
+        self.assertEqual("w1", self.ask(reader(self.theMaster.requests).node("w1")).name)
+
+    def test_muchToSay(self) -> None:
+        """
+        A worker says what fits.
+        """
+        long = "\U0001f600" * 300
+        for report in (
+            NodeReport(holds=(long,) * 20, memory=7),
+            NodeReport(
+                failed=(FileTrouble(long, long),) * 20,
+                holds=(long,) * 20,
+                restartDue=RestartStatus(1.0, 500, (long,) * 20),
+                troubles=(Trouble(long, long),) * 10,
+                memory=7,
+            ),
+        ):
+            fitting = _fitting(report)
+            self.assertEqual(7, fitting.memory)
+            written = writeBody(write(fitting))
+            self.assertLessEqual(len(written), STATUS_SIZE)
+        self.assertEqual(500, fitting.restartDue.count if fitting.restartDue else 0)
+
+    def test_older(self) -> None:
+        """
+        A master of a version before does not know the command, and is told
+        nothing more on that link.
+        """
+        asked: list[object] = []
+
+        class Older:
+            async def call(self, command: object, *rest: object, **arguments: object) -> Any:
+                asked.append(command)
+                raise UnhandledCommand()
+
+        status = self.theWorker.status
+        status._link, status._told = Older(), None  # type: ignore[assignment]
+        for line in ("the master does not want to know", "nobody to tell"):
+            self.assertEqual(line, self.ask(status.look()))
+        self.ask(status.leave(1.0))
+        self.assertEqual([ReportStatus], asked)
 
     def test_leaving(self) -> None:
         """
@@ -980,6 +1068,117 @@ class ProvokedTests(StatusCase):
             if each.kind in ("reason", "over")
         ][-2:]
         self.assertEqual([("reason", "DISK_TROUBLE"), ("over", "DISK_TROUBLE is over")], kinds)
+
+    def test_stale(self) -> None:
+        """
+        A worker that is connected and sends no keep-alives: NODE_STALE.
+        """
+        master, _ = self.both(keepAliveInterval=10_000.0)
+        self.pass_(STALE_AFTER - 15, 1)
+        self.assertIn("though it is connected", self.reasons(master)["NODE_STALE"])
+
+    def test_behind(self) -> None:
+        """
+        A worker that cannot install anything: DISK_TROUBLE at once, and
+        NODE_BEHIND after some minutes.
+        """
+        master, worker = self.both()
+
+        def install(*arguments: Any) -> Any:
+            raise InstallFailed(b"etc/rules", "cannot make a folder: No space left on device")
+
+        tree: Any = worker.integrity.tree
+        tree.install = install
+        self.write(self.home, "etc/rules/new.xml", b"<group/>", 2000)
+        self.pass_(20)
+        text = self.reasons(master)["DISK_TROUBLE"]
+        self.assertIn("Integrity failed: etc/rules: cannot make a folder: No space", text)
+        self.assertNotIn("NODE_BEHIND", self.reasons(master))
+        self.pass_(BEHIND_AFTER, 3)
+        self.assertIn(
+            "its files are not the master's for 5 min", self.reasons(master)["NODE_BEHIND"]
+        )
+        del tree.install
+        self.pass_(20)
+        self.assertEqual({}, self.reasons(master))
+
+    def test_filesFailed(self) -> None:
+        """
+        A file that cannot be installed: FILES_FAILED; and one that is mounted by
+        itself: MOUNTED_FILE.
+        """
+        master, worker = self.both()
+        report = SyncReport(
+            worker.integrity.applied.generation,  # type: ignore[union-attr]
+            updated=(b"etc/client.keys",),
+            failed={b"etc/rules/new.xml": "cannot write it: No space left on device"},
+            inPlace=(b"etc/client.keys",),
+        )
+        worker._observers.synced(report)
+        self.pass_(5)
+        found = self.reasons(master)
+        self.assertIn(
+            "1 file could not be installed; the first is etc/rules/new.xml (cannot write "
+            "it: No space left on device)",
+            found["FILES_FAILED"],
+        )
+        self.assertIn("etc/client.keys: mount its folder instead", found["MOUNTED_FILE"])
+        worker._observers.synced(evolve(report, failed={}, inPlace=()))
+        self.pass_(5)
+        self.assertEqual({}, self.reasons(master))
+
+    def test_unreadable(self) -> None:
+        """
+        What the master cannot read: FILE_UNREADABLE; and a name that cannot
+        travel: FILE_NOT_CARRIED.
+        """
+        self.write(self.home, "etc/rules/a\\b.xml", b"")
+        master, _ = self.both()
+        self.assertIn("it has a backslash in it", self.reasons(master)["FILE_NOT_CARRIED"])
+        snapshot = master._snapshot
+        assert snapshot is not None
+        held = HeldPath(b"etc/rules/secret", "unreadable")
+        problems = {held.path: "cannot be read: Permission denied"}
+        master._snapshot = evolve(
+            snapshot, manifest=Manifest.fromEntries("md5", [], [held]), problems=problems
+        )
+        text = self.reasons(master)["FILE_UNREADABLE"]
+        self.assertIn("etc/rules/secret: cannot be read: Permission denied: let the user", text)
+
+    def test_hung(self) -> None:
+        """
+        A run that does not end: THREAD_HUNG.
+        """
+        master, worker = self.both()
+        self.patch(worker.integrity._workplace, "prepare", lambda algorithm: Deferred())
+        self.pass_(940, 5)
+        text = self.reasons(master)["THREAD_HUNG"]
+        self.assertIn("Integrity has not ended for 15 min", text)
+
+    def test_threadFails(self) -> None:
+        """
+        A run that fails otherwise: THREAD_FAILED.
+        """
+        master, worker = self.both()
+
+        async def fail() -> None:
+            raise ClusterError("nothing works")
+
+        self.patch(worker.integrity._restarts, "look", fail)
+        self.pass_(20)
+        self.assertIn("Integrity failed: nothing works: ", self.reasons(master)["THREAD_FAILED"])
+
+    def test_damaged(self) -> None:
+        """
+        A database that is none: AGENTS_STORE_DAMAGED.
+        """
+        path = os.path.abspath(self.mktemp())
+        FilePath(path).setContent(b"not a database" * 1000)
+        store = SqliteAgentStore(fleetDatabase(path), ImmediateRunner())
+        master = self.master(self.home, registrar=Registered(1, 2), store=store)
+        self.pass_(10)
+        text = self.reasons(master)["AGENTS_STORE_DAMAGED"]
+        self.assertIn("wazuh-cluster agents reset-store", text)
 
 
 class ExplainTests(StatusCase):

@@ -24,6 +24,7 @@ from wazuh_cluster.master.session import Session
 from wazuh_cluster.model import MASTER, Generation, Identity, JoinedWorker, WorkerInfo
 from wazuh_cluster.periodic import Periodic
 from wazuh_cluster.protocol.bodies import readBody
+from wazuh_cluster.repeats import Repeats
 from wazuh_cluster.status import events as kinds
 from wazuh_cluster.status.asked import AskedRuns
 from wazuh_cluster.status.codec import readKnown
@@ -55,6 +56,14 @@ INTERVAL = 5.0
 #: this is remembered: it comes back every twenty.
 REFUSED_FOR = 60.0
 _MOST_REFUSED = 64
+
+#: Seconds within which the same node's installations, and the master's
+#: generations, are one event; and of how many nodes.
+OFTEN = 10.0
+_MOST_TOLD = 2048
+
+#: Reasons, new or over, that are told one by one of one look.
+_MOST_REASONS = 20
 
 
 class MasterStatus:
@@ -107,6 +116,7 @@ class MasterStatus:
         self._roster: Roster | None = None
         self._integrity: MasterIntegrity | None = None
         self._refused: dict[str, tuple[float, str]] = {}
+        self._told = Repeats(clock, OFTEN, maxKeys=_MOST_TOLD)
         self._reasons: dict[tuple[str, str], Reason] = {}
 
     def begin(self, roster: Roster, integrity: MasterIntegrity) -> None:
@@ -169,7 +179,7 @@ class MasterStatus:
         """
         The master's files changed.
         """
-        self.events.note(
+        self._often(
             kinds.GENERATION,
             self._identity.name,
             f"generation {generation.describe()}: {files:,} files, {size(octets)}",
@@ -183,7 +193,16 @@ class MasterStatus:
         """
         name = "" if session.identity is None else session.identity.name
         self.tally.add(name, **sums)
-        self.events.note(kinds.SYNCED, name, text)
+        self._often(kinds.SYNCED, name, text)
+
+    def _often(self, kind: str, node: str, text: str) -> None:
+        """
+        What may happen every second, as while agents enroll: told once in a
+        while, so that it does not drive out all other events.
+        """
+        held = self._told.allow((kind, node))
+        if held is not None:
+            self.events.note(kind, node, text + (f" (and {held} more before)" if held else ""))
 
     def asked(self, request: str, asker: str) -> None:
         """
@@ -367,11 +386,15 @@ class MasterStatus:
         @return: what came of it, for people.
         """
         found = {(each.name, each.node): each for each in self._allReasons(self.nodes())}
-        for key, each in found.items():
-            if key not in self._reasons:
-                self.events.note(kinds.REASON, each.node, f"{each.name}: {each.text}")
-        for key in self._reasons.keys() - found.keys():
-            self.events.note(kinds.OVER, key[1], f"{key[0]} is over")
+        new = [each for key, each in found.items() if key not in self._reasons]
+        for each in new[:_MOST_REASONS]:
+            self.events.note(kinds.REASON, each.node, f"{each.name}: {each.text}")
+        over = sorted(self._reasons.keys() - found.keys())
+        for name, node in over[:_MOST_REASONS]:
+            self.events.note(kinds.OVER, node, f"{name} is over")
+        for kind, all_ in ((kinds.REASON, new), (kinds.OVER, over)):
+            if len(all_) > _MOST_REASONS:
+                self.events.note(kind, "", f"and {len(all_) - _MOST_REASONS} more reasons")
         self._reasons = found
         self.known.save()
         return f"{len(self.known)} workers known, {len(found)} reasons"

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
-from attrs import AttrsInstance
+from attrs import AttrsInstance, evolve
 from twisted.protocols.amp import UnhandledCommand, UnknownRemoteError
 
 from wazuh_cluster.errors import LinkClosed, RequestRefused, TooBusy
@@ -30,7 +30,7 @@ from wazuh_cluster.requests.names import (
 from wazuh_cluster.requests.table import Entry
 from wazuh_cluster.status.answers import NodeAnswers, eventPage, pathOf
 from wazuh_cluster.status.codec import read, write
-from wazuh_cluster.status.values import Explanation, SyncOutcome
+from wazuh_cluster.status.values import Explanation, NodeStatus, SyncOutcome
 
 T = TypeVar("T", bound=AttrsInstance)
 
@@ -82,7 +82,7 @@ class ClusterAnswers:
         for node in workers if after else (master, *workers):
             if node is not master and node.name <= after:
                 continue
-            written = write(node)
+            written = _fitting(node)
             room -= len(writeBody(written)) + 1
             if room < 0 and page:
                 break
@@ -100,7 +100,7 @@ class ClusterAnswers:
         One node.
         """
         await self._status.counted()
-        return write(self._status.node(fields.text("node")))
+        return _fitting(self._status.node(fields.text("node")))
 
     async def events(self, fields: Fields) -> Any:
         """
@@ -157,3 +157,13 @@ class ClusterAnswers:
             raise RequestRefused(f"{worker} gave an answer that cannot be read ({error})") from None
         finally:
             self._asking -= 1
+
+
+def _fitting(node: NodeStatus) -> Any:
+    """
+    As much of a node as fits in an answer: a node can say much of itself.
+    """
+    written = write(node)
+    if len(writeBody(written)) > _ROOM:
+        return write(evolve(node, report=node.report.brief()))
+    return written

@@ -15,6 +15,9 @@ from wazuh_cluster.status.words import count
 #: How many failed files a report names.
 SHOWN = 20
 
+#: How much of a path is told.
+_LONGEST = 200
+
 _UNREADABLE = "FILE_UNREADABLE"
 _NOT_CARRIED = "FILE_NOT_CARRIED"
 
@@ -25,21 +28,21 @@ def snapshotTroubles(snapshot: Snapshot | None) -> tuple[Trouble, ...]:
     """
     if snapshot is None or not (snapshot.problems or snapshot.manifest.held):
         return ()
-    names: dict[bytes, str] = dict.fromkeys(snapshot.problems, _UNREADABLE)
+    names: dict[bytes, str] = dict.fromkeys(snapshot.problems, _NOT_CARRIED)
     texts = dict(snapshot.problems)
     for held in snapshot.manifest.held:
         names[held.path] = _NOT_CARRIED if held.why in (LINK, SPECIAL) else _UNREADABLE
         texts.setdefault(held.path, held.why)
     remedies = {
         _UNREADABLE: "let the user that the node runs as read it",
-        _NOT_CARRIED: "put a file in its place, or list its folder under "
-        "[follow] in etc/wazuh_cluster.ini",
+        _NOT_CARRIED: "put a file with a plain name in its place, or, for a link, list the folder "
+        "to which it leads under [follow] in etc/wazuh_cluster.ini",
     }
     return tuple(
         Trouble(
             name,
             f"{_some(paths)} not carried, and workers keep what they have there: "
-            f"{shown(paths[0])}: {texts[paths[0]]}: {remedies[name]}",
+            f"{shown(paths[0])[:_LONGEST]}: {texts[paths[0]][:_LONGEST]}: {remedies[name]}",
         )
         for name in (_UNREADABLE, _NOT_CARRIED)
         if (paths := sorted(path for path, kind in names.items() if kind == name))
@@ -57,7 +60,7 @@ def mountedTroubles(paths: Iterable[bytes]) -> tuple[Trouble, ...]:
         Trouble(
             "MOUNTED_FILE",
             f"{_some(found)} mounted by itself, and written in place, so that a reader may see "
-            f"half of it: {shown(found[0])}: mount its folder instead",
+            f"half of it: {shown(found[0])[:_LONGEST]}: mount its folder instead",
         ),
     )
 

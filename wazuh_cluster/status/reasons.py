@@ -67,6 +67,9 @@ CLOCK_OFFSET = 5.0
 MOST = 60
 LONGEST = 400
 
+#: The most troubles, and the most threads, of one node that are looked at.
+OF_ONE = 20
+
 #: What the kinds of a thread's failure are called.
 _KINDS = {"disk": "DISK_TROUBLE", "damaged": "AGENTS_STORE_DAMAGED"}
 
@@ -103,9 +106,9 @@ def nodeReasons(node: NodeStatus, now: float) -> Iterator[Reason]:
     if node.role != MASTER:
         yield from _linkReasons(node, now)
     yield from _fileReasons(node, now)
-    for thread in node.report.threads:
+    for thread in node.report.threads[:OF_ONE]:
         yield from _threadReasons(name, thread, now)
-    for trouble in node.report.troubles:
+    for trouble in node.report.troubles[:OF_ONE]:
         yield reason(trouble.name, name, trouble.text)
 
 

@@ -182,6 +182,20 @@ class NodeReport:
     roundTrip: float | None = None
     clockOffset: float | None = None
 
+    def brief(self) -> NodeReport:
+        """
+        The same without what can be of any size.
+        """
+        due = self.restartDue
+        return evolve(
+            self,
+            failed=(),
+            holds=(),
+            restartDue=None if due is None else evolve(due, files=()),
+            troubles=(),
+            threads=(),
+        )
+
     def shifted(self, seconds: float) -> NodeReport:
         """
         The same by another clock, which is ahead by so much.

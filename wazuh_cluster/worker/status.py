@@ -257,7 +257,9 @@ class WorkerStatus:
             holds=tuple(hold.text[:400] for hold in self._integrity.holds.all[:SHOWN]),
             restartDue=None
             if due is None
-            else RestartStatus(due.since, due.count, tuple(map(shown, due.files[:SHOWN]))),
+            else RestartStatus(
+                due.since, due.count, tuple(shown(path)[:300] for path in due.files[:SHOWN])
+            ),
             troubles=(
                 *self._configured,
                 *snapshotTroubles(self._integrity.snapshot),
@@ -458,11 +460,21 @@ def _fitting(report: NodeReport) -> NodeReport:
     """
     As much of a report as fits in a command.
     """
-    for names in ((), ("failed",), ("holds",), ("threads",)):
-        report = evolve(report, **{name: getattr(report, name)[:1] for name in names})
-        if len(writeBody(writeKnown(report, _ALL))) <= STATUS_SIZE - 100:
-            break
-    return report
+    due = report.restartDue
+    shorter = (
+        report,
+        evolve(report, failed=report.failed[:2], holds=report.holds[:2]),
+        evolve(
+            report,
+            failed=report.failed[:1],
+            holds=report.holds[:1],
+            restartDue=None if due is None else evolve(due, files=due.files[:1]),
+        ),
+    )
+    for each in shorter:
+        if len(writeBody(writeKnown(each, _ALL))) <= STATUS_SIZE - 100:
+            return each
+    return report.brief()
 
 
 def describeSync(sync: LastSync) -> str:
