@@ -141,6 +141,20 @@ class CrowdTests(StormCase):
         self.assertEqual([], [agent.refusals for agent in crowd.agents if agent.line is None])
         self.assertEqual(0, self.check(crowd, await self.settled()))
 
+    async def test_masterIsKilled(self) -> None:
+        """
+        So do they, with one retry each at most, if the master is killed
+        meanwhile and comes back.
+        """
+        await self.begin("one", "two")
+        crowd = self.crowd(200, lanes=200, tries=2, ports=self.ports[1:2])
+        crowd.start()
+        await self.until(lambda: crowd.enrolled >= 20 or crowd.ended.called, "some agents")
+        await self.killed(0)
+        await self.until(lambda: crowd.ended.called, "all agents")
+        self.assertEqual([], [agent.refusals for agent in crowd.agents if agent.line is None])
+        self.assertEqual(0, self.check(crowd, await self.settled()))
+
     async def test_strangers(self) -> None:
         """
         A thousand that are slow or talk nonsense, outside of TLS and within, at
