@@ -128,6 +128,7 @@ class SimCluster:
     @ivar trace: what happened.
     @ivar problems: what must never be so, and was.
     @ivar current: the machine at which something happens right now; C{""} for none.
+    @ivar watched: whether a master is told of changes by its system.
     @ivar watchers: are told of a process and the name of what begins to be under
         way in it.
     @ivar stopped: processes that ended by themselves.
@@ -156,6 +157,7 @@ class SimCluster:
             that embeds a worker makes its own.
         """
         self.random = Random(seed)
+        self.watched = Random(f"watched {seed}").random() < 0.5
         self.clock = SimClock()
         self.trace = Trace()
         self.problems: list[str] = []

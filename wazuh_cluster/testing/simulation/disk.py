@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import stat
+from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -32,10 +33,34 @@ class SimDisk(MemoryFileSystem):
         """
         super().__init__(clock)
         self.version = 0
+        self.watcher: Callable[[bytes], None] = lambda path: None
         self._random = random
 
     def _operate(self, operation: str, path: bytes, changes: bool = False) -> None:
         return
+
+    def put(
+        self, path: bytes, content: bytes, mode: int = 0o660, mtime: float | None = None
+    ) -> None:
+        """
+        See L{MemoryFileSystem.put}.
+        """
+        super().put(path, content, mode, mtime)
+        self.watcher(path)
+
+    def link(self, path: bytes, target: bytes) -> None:
+        """
+        See L{MemoryFileSystem.link}.
+        """
+        super().link(path, target)
+        self.watcher(path)
+
+    def remove(self, path: bytes) -> None:
+        """
+        See L{MemoryFileSystem.remove}.
+        """
+        super().remove(path)
+        self.watcher(path)
 
     def losePower(self) -> None:
         """

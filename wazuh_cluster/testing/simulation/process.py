@@ -24,6 +24,7 @@ from wazuh_cluster.testing.simulation.clock import ProcessClock, SimCall
 from wazuh_cluster.testing.simulation.disk import ProcessDisk
 from wazuh_cluster.testing.simulation.runner import MAX_OPERATIONS, SimRunner
 from wazuh_cluster.testing.simulation.underway import UnderWay, WatchedTrust
+from wazuh_cluster.testing.simulation.watcher import SimWatcher
 
 if TYPE_CHECKING:
     from wazuh_cluster.testing.simulation.machine import SimMachine
@@ -88,6 +89,7 @@ class SimProcess:
     One process. What happens in it goes through L{enter}; what it does to its
     disk, through L{operating}.
 
+    @ivar number: the machine had so many processes before.
     @ivar name: the machine's.
     @ivar nodeName: the node's.
     @ivar clock: its monotonic clock, which is its reactor.
@@ -113,6 +115,7 @@ class SimProcess:
         """
         cluster, random = machine.cluster, machine.random
         self.machine = machine
+        self.number = number
         self.name = machine.name
         self.nodeName = machine.nodeName
         self.randomBytes = random.randbytes
@@ -192,7 +195,14 @@ class SimProcess:
         """
         The same for a master.
         """
-        return {**self.keywords, "bootId": self.machine.bootId, "hostName": self.name}
+        machine = self.machine
+        watcher = SimWatcher(self, HOME) if machine.cluster.watched else None
+        return {
+            **self.keywords,
+            "bootId": machine.bootId,
+            "hostName": self.name,
+            "watcher": watcher,
+        }
 
     @property
     def workerKeywords(self) -> dict[str, Any]:
@@ -385,6 +395,7 @@ class SimProcess:
             self.refused = self.refused or machine.disk.free is not None
             self._touched = path
             machine.disk.version += 1
+            machine.disk.watcher(path)
 
     def _die(self) -> None:
         self._dying = True
