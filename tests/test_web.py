@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.test_contrib import CONTRIB, run
 from wazuh_cluster.errors import ConfigError, MasterUnreachable, RequestRefused
 from wazuh_cluster.protocol.bodies import readBody, writeBody
 from wazuh_cluster.requests import names
@@ -86,6 +88,7 @@ class Cluster:
             agents={"active": 4, "disconnected": 1},
             report=NodeReport(
                 memory=50_000_000,
+                chunks=1234,
                 completion=Completion(100, 1000, 25, 250),
                 lastSync=LastSync(NOW - 5, 6, 1, 2, 3, received=4096, seconds=0.25),
                 roundTrip=0.002,
@@ -95,9 +98,7 @@ class Cluster:
                         "Keep alive", 60, False, NOW - 3, NOW - 2.99, 0.01, "well", runs=7
                     ),
                     ThreadStatus("Integrity", 9, failure="no <room>", kind="disk", failures=2),
-                    ThreadStatus(
-                        "Agent info", 10, True, NOW - 1, result="9 records in 1,234 chunks"
-                    ),
+                    ThreadStatus("Agent info", 10, True, NOW - 1),
                 ),
             ),
         )
@@ -664,6 +665,30 @@ class MachinesTests(WebCase):
             ("reactor_delay_seconds", (), 0.0),
         ):
             self.assertEqual(value, found["wazuh_cluster_" + name, labels], name)
+
+    def test_dashboards(self) -> None:
+        """
+        Alert rules and the dashboard in C{contrib} ask for what there is.
+        """
+        self.tally.add("one", 0.03)
+        text = self.get("/metrics")[2].decode("utf-8")
+        there = {
+            sample.name
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+        for name in ("prometheus/wazuh-cluster.rules.yml", "grafana/wazuh-cluster.json"):
+            wanted = set(re.findall(r"wazuh_cluster_\w+", (CONTRIB / name).read_text("utf-8")))
+            self.assertGreater(len(wanted), 4)
+            self.assertEqual(set(), wanted - there, name)
+        json.loads((CONTRIB / "grafana/wazuh-cluster.json").read_text("utf-8"))
+
+    def test_promtool(self) -> None:
+        """
+        Prometheus' own tool finds nothing wrong, where it is.
+        """
+        rules = CONTRIB / "prometheus/wazuh-cluster.rules.yml"
+        self.assertEqual(0, *run("promtool", "check", "rules", str(rules)))
 
     def test_workersMetrics(self) -> None:
         """

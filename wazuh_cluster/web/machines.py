@@ -13,7 +13,7 @@ from wazuh_cluster.model import MASTER
 from wazuh_cluster.status import Health, NodeStatus
 from wazuh_cluster.status.tally import Tally
 from wazuh_cluster.status.values import ERROR
-from wazuh_cluster.status.wazuhshapes import healthItem, isConnected, nodeItem
+from wazuh_cluster.status.wazuhhealth import connected, nodeHealth, nodeItem
 from wazuh_cluster.web.front import Answer, Asked, Handler, NotThere, asJson
 from wazuh_cluster.web.look import Look, View
 from wazuh_cluster.web.metrics import CONTENT_TYPE, metricsText
@@ -110,14 +110,14 @@ _READ = "All selected information was returned"
 def _synchronization(view: View) -> list[dict[str, Any]]:
     return [
         {"name": node.name, "synced": node.current}
-        for node in view.nodes
-        if isConnected(node) and node.role != MASTER
+        for node in connected(view.nodes)
+        if node.role != MASTER
     ]
 
 
 _SHAPES: Mapping[str, Callable[[View], list[dict[str, Any]]]] = {
-    "nodes": lambda view: [nodeItem(node) for node in view.nodes if isConnected(node)],
-    "healthcheck": lambda view: [healthItem(node) for node in view.nodes if isConnected(node)],
+    "nodes": lambda view: [nodeItem(node) for node in connected(view.nodes)],
+    "healthcheck": lambda view: [nodeHealth(node) for node in connected(view.nodes)],
     "ruleset/synchronization": _synchronization,
 }
 
