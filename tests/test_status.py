@@ -567,8 +567,8 @@ class AgentCountsTests(SynchronousTestCase):
 
     def test_together(self) -> None:
         """
-        However many ask, it is counted once; and a count that took long lasts
-        longer.
+        However many ask, it is counted once; nobody waits for long; and a count
+        that took long lasts longer.
         """
         later: Deferred[None] = Deferred()
         counted: list[int] = []
@@ -582,10 +582,16 @@ class AgentCountsTests(SynchronousTestCase):
         self.fleet.counts = slowly  # type: ignore[method-assign]
         counts = AgentCounts(self.fleet, self.clock)
         asking = [Deferred.fromCoroutine(counts.get()) for _ in range(3)]
-        self.clock.advance(4)
-        later.callback(None)
+        self.clock.advance(2.9)
+        self.assertNoResult(asking[0])
+        self.clock.advance(0.1)
         for each in asking:
-            self.assertEqual({"never_connected": 2}, self.successResultOf(each).statuses)
+            self.assertEqual({}, self.successResultOf(each).statuses)
+        waiting = Deferred.fromCoroutine(counts.get())
+        self.clock.advance(1)
+        later.callback(None)
+        self.assertEqual({"never_connected": 2}, self.successResultOf(waiting).statuses)
+        self.assertEqual([], self.clock.getDelayedCalls())
         self.clock.advance(79)
         self.get(counts)
         self.assertEqual([1], counted)
@@ -1203,17 +1209,28 @@ class ExplainTests(StatusCase):
 
     def test_differs(self) -> None:
         """
-        What somebody edits on the worker differs until the next look.
+        A file that cannot be installed differs, and one that is new is missing:
+        with both sides, and when it is tried again.
         """
         master, worker = self.both()
+
+        def install(*arguments: Any) -> Any:
+            raise InstallFailed(b"etc/rules", "cannot make a folder: No space left on device")
+
+        tree: Any = worker.integrity.tree
+        tree.install = install
         self.write(self.home, self.rule, b"<group>three</group>\n", 2000)
-        master.fileIntegrity.poke()
-        worker.threads["Integrity"].interval = 1000.0
-        peer = worker._peer
-        assert peer is not None
-        self.assertIsNotNone(master.integrity.generation)
-        found = self.ask(reader(master.requests).explain("w1", self.rule), 0.0)
-        self.assertIn(found.verdict, ("differs", "in_sync"))
+        self.write(self.home, "etc/rules/new.xml", b"<group/>\n", 2000)
+        self.pass_(20)
+        found = self.ask(reader(master.requests).explain("w1", self.rule))
+        self.assertEqual("differs", found.verdict)
+        assert found.here is not None and found.master is not None
+        self.assertEqual((19, 21, 2000), (found.here.size, found.master.size, found.master.mtime))
+        self.assertEqual(2, found.generation)
+        assert found.again is not None
+        self.assertLessEqual(found.again, 9.0)
+        found = self.ask(reader(master.requests).explain("w1", "etc/rules/new.xml"))
+        self.assertEqual(("missing", None), (found.verdict, found.here))
 
     def test_nowhere(self) -> None:
         """

@@ -9,6 +9,7 @@ import json
 import os
 import re
 from collections.abc import Coroutine
+from contextlib import ExitStack
 from typing import Any
 
 from attrs import evolve
@@ -113,8 +114,13 @@ class StatusTests(CommandsCase):
     One look tells whether the cluster is well.
     """
 
+    def status(self, client: ControlClient, *options: str) -> Coroutine[Deferred[Any], Any, int]:
+        self.after = ExitStack()
+        self.addCleanup(self.after.close)
+        return status.show(client, parse("status", *options), self.out, self.rest, self.after)
+
     def show(self, client: ControlClient, *options: str, exit: int = 0) -> list[str]:
-        return self.does(status.show(client, parse("status", *options), self.out, self.rest), exit)
+        return self.does(self.status(client, *options), exit)
 
     def test_well(self) -> None:
         """
@@ -261,11 +267,30 @@ class StatusTests(CommandsCase):
         It goes on until somebody has enough.
         """
         client = self.client(self.theMaster)
-        work = status.show(client, parse("status", "--watch"), self.out, self.rest)
-        watching = Deferred.fromCoroutine(work)
+        watching = Deferred.fromCoroutine(self.status(client, "--watch"))
         self.pass_(3)
         self.assertNoResult(watching)
         self.assertGreaterEqual(self.out.getvalue().count("OK: all is well"), 3)
+        watching.cancel()
+        self.failureResultOf(watching)
+
+    def test_watchTerminal(self) -> None:
+        """
+        On a terminal it is drawn in place, and the terminal is as it was when
+        that ends, however it does.
+        """
+        self.out = Terminal()
+        self.patch_environment()
+        client = self.client(self.theMaster)
+        watching = Deferred.fromCoroutine(self.status(client, "--watch"))
+        self.pass_(3)
+        self.assertNoResult(watching)
+        self.assertIn("\x1b[?1049h", self.out.getvalue())
+        self.assertIn("OK: all is well", self.out.getvalue())
+        self.assertNotIn("\x1b[?1049l", self.out.getvalue())
+        self.after.close()
+        self.assertIn("\x1b[?1049l", self.out.getvalue())
+        self.assertIn("\x1b[?25h", self.out.getvalue())
         watching.cancel()
         self.failureResultOf(watching)
 

@@ -143,15 +143,15 @@ class NodesTests(ProcessCase):
     async def test_localPrograms(self) -> None:
         """
         Commands ask the node in their home: groups are seen on any, and changed
-        on the master, or on the worker that it lists; without its master a
-        worker says so.
+        on the master, or on the worker that it lists; so is the state of all, files
+        are compared on demand, and a worker that was stopped is forgotten. Without
+        its master a worker says so.
         """
         master, one, two = self.cluster("one", "two")
         self.settings(master, "[integrity]\ninterval = 1\n[administration]\nworkers = two\n")
         nodes = [self.node(master)]
         await self.until(lambda: "Starting" in self.log(master), "the master's port")
-        for home in (one, two):
-            self.node(home)
+        nodes += [self.node(home) for home in (one, two)]
         for home in (one, two):
             await self.until(lambda: "Successfully connected" in self.log(home), "joined")  # noqa: B023
         self.assertEqual(
@@ -170,6 +170,13 @@ class NodesTests(ProcessCase):
         line = await self.command(two, "groups", "assign", "001", "db", status=1)
         self.assertIn(b"agent 001 is not registered", line)
         await self.command(two, "groups", "delete", "db")
+        out = await self.command(two, "sync", "one", "--json")
+        self.assertEqual(("one", True), (json.loads(out)["node"], json.loads(out)["ended"]))
+        found = json.loads(await self.command(one, "status", "--json"))
+        self.assertEqual(["hub", "one", "two"], [node["name"] for node in found["nodes"]])
+        self.assertEqual(("OK", {"joined": 3}), (found["verdict"], found["cluster"]["nodes"]))
+        await self.end(nodes[2])
+        self.assertEqual(b"Forgot two.\n", await self.command(master, "forget", "two"))
         await self.end(nodes[0])
         await self.until(lambda: "The link to the master ended" in self.log(one), "the link's end")
         line = await self.command(one, "groups", "list", status=1)

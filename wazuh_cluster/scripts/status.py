@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack
 from typing import Any, TextIO
 
 from twisted.internet.task import deferLater
@@ -59,7 +60,9 @@ def run(options: StatusOptions) -> int:
     Show it.
     """
     try:
-        return ask(options.home, lambda client: show(client, options, sys.stdout, _rest))
+        # However it ends, the terminal is as it was.
+        with ExitStack() as after:
+            return ask(options.home, lambda client: show(client, options, sys.stdout, _rest, after))
     except ClusterError as error:
         print(f"wazuh-cluster: {' '.join(str(error).split())}", file=sys.stderr)
         return UNKNOWN
@@ -71,11 +74,14 @@ def _rest() -> Awaitable[Any]:
     return deferLater(reactor, WATCH)
 
 
-async def show(client: ControlClient, options: StatusOptions, out: TextIO, rest: Rest) -> int:
+async def show(
+    client: ControlClient, options: StatusOptions, out: TextIO, rest: Rest, after: ExitStack
+) -> int:
     """
     Show it, once or again and again.
 
     @param rest: waits until the next look.
+    @param after: what is to be done when it ends.
     @return: the exit status.
     """
     if options["json"]:
@@ -95,15 +101,17 @@ async def show(client: ControlClient, options: StatusOptions, out: TextIO, rest:
         )
     from rich.live import Live
 
-    with Live(console=console, auto_refresh=False, screen=True, vertical_overflow="crop") as live:
-        return await _again(
-            client,
-            options,
-            rest,
-            lambda seen: live.update(
-                terminal.clusterPicture(seen, console.width, threads), refresh=True
-            ),
-        )
+    live = after.enter_context(
+        Live(console=console, auto_refresh=False, screen=True, vertical_overflow="crop")
+    )
+    return await _again(
+        client,
+        options,
+        rest,
+        lambda seen: live.update(
+            terminal.clusterPicture(seen, console.width, threads), refresh=True
+        ),
+    )
 
 
 async def _again(

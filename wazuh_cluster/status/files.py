@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from heapq import nsmallest
+from itertools import islice
 
 from wazuh_cluster.integrity import Snapshot
 from wazuh_cluster.integrity.scan import LINK, SPECIAL
@@ -14,6 +15,9 @@ from wazuh_cluster.status.words import count
 
 #: How many failed files a report names.
 SHOWN = 20
+
+#: The most paths that are looked at.
+_MOST = 10_000
 
 #: How much of a path is told.
 _LONGEST = 200
@@ -28,9 +32,9 @@ def snapshotTroubles(snapshot: Snapshot | None) -> tuple[Trouble, ...]:
     """
     if snapshot is None or not (snapshot.problems or snapshot.manifest.held):
         return ()
-    names: dict[bytes, str] = dict.fromkeys(snapshot.problems, _NOT_CARRIED)
-    texts = dict(snapshot.problems)
-    for held in snapshot.manifest.held:
+    texts = dict(islice(snapshot.problems.items(), _MOST))
+    names: dict[bytes, str] = dict.fromkeys(texts, _NOT_CARRIED)
+    for held in islice(snapshot.manifest.held, _MOST):
         names[held.path] = _NOT_CARRIED if held.why in (LINK, SPECIAL) else _UNREADABLE
         texts.setdefault(held.path, held.why)
     remedies = {

@@ -6,6 +6,8 @@ for its master.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from heapq import nsmallest
+from itertools import islice
 
 from attrs import evolve, fields
 from twisted.internet.defer import CancelledError
@@ -68,6 +70,14 @@ ROUTINE = 60.0
 #: What changes all the time: told once a minute.
 _ROUTINE = frozenset({"threads", "chunks", "roundTrip", "clockOffset", "memory"})
 _ALL = frozenset(each.name for each in fields(NodeReport))
+
+#: Why a file was created, updated, deleted or mended.
+_WHY = (
+    "created: it was missing here",
+    "updated: its content was not the master's",
+    "deleted: the master does not have it",
+    "mended: its time, mode or owner was another",
+)
 
 #: How many files an answer names.
 _NAMED = 200
@@ -360,7 +370,11 @@ class WorkerStatus:
             self._installed = None
         ended = await self._asked.wait(thread, begin)
         record, done = thread.record, self._installed
-        named = list(_named(done)) if done is not None and verbose else []
+        named: tuple[FileTrouble, ...] = ()
+        total = 0
+        if done is not None and verbose:
+            named = tuple(islice(_named(done), _NAMED))
+            total = sum(map(len, (done.failed, *_done(done))))
         since = 0.0 if record.started is None else self._clock.seconds() - record.started
         return SyncOutcome(
             node=name,
@@ -370,8 +384,8 @@ class WorkerStatus:
             failure=(record.failure or "") if ended else "",
             seconds=round(since if record.duration is None else record.duration, 4),
             sync=None if done is None else self._sync(done),
-            files=tuple(named[:_NAMED]),
-            more=max(0, len(named) - _NAMED),
+            files=named,
+            more=max(0, total - _NAMED),
             completion=self.completion(),
         )
 
@@ -493,13 +507,12 @@ def _named(report: SyncReport) -> Iterator[FileTrouble]:
     """
     What was done with each file, and why.
     """
-    for path in sorted(report.failed):
+    for path in nsmallest(_NAMED, report.failed):
         yield FileTrouble(shown(path)[:300], f"failed: {report.failed[path]}"[:200])
-    for paths, why in (
-        (report.created, "created: it was missing here"),
-        (report.updated, "updated: its content was not the master's"),
-        (report.deleted, "deleted: the master does not have it"),
-        (report.restamped, "mended: its time, mode or owner was another"),
-    ):
+    for paths, why in zip(_done(report), _WHY, strict=True):
         for path in paths:
-            yield FileTrouble(shown(path)[:300], why)
+            yield FileTrouble(shown(path)[:200], why)
+
+
+def _done(report: SyncReport) -> tuple[Sequence[bytes], ...]:
+    return report.created, report.updated, report.deleted, report.restamped
