@@ -17,6 +17,7 @@ from tests.test_scan import HOME, finish
 from wazuh_cluster.integrity.items import WAZUH_ITEMS
 from wazuh_cluster.integrity.scan import Snapshot, scan
 from wazuh_cluster.integrity.snapshot import StatusColumns
+from wazuh_cluster.integrity.walk import MOST_RESTS
 from wazuh_cluster.testing.filesystem import MemoryFileSystem
 
 RULES = b"etc/rules"
@@ -239,7 +240,7 @@ class RescanTests(RescanCase):
         be looked at anew: no path is held and carried.
         """
         self.world.disk.failOn("names", HOME + b"/" + RULES, errno.EIO, 1)
-        self.first = self.world.scan(self.first, [RULES])
+        self.first = self.world.scan()
         self.assertEqual([RULES + b"/"], [held.path for held in self.first.manifest.held])
         self.world.put(RULES + b"/b", b"other")
         self.world.touched = {RULES + b"/b"}
@@ -353,3 +354,105 @@ class EquivalenceTests(RescanCase):
         world.clock.advance(10)
         self.assertSame(world.scan(seen), world.scan())
         self.assertEqual(StatusColumns, type(seen.columns))
+
+
+class RestingTests(RescanCase):
+    """
+    A scan of everything, where nothing changes.
+    """
+
+    def setUp(self) -> None:
+        self.world = World()
+        for path in (b"a/one", b"a/two", b"a/deep/er/three", b"b/four", b"five", b"six~"):
+            self.world.put(RULES + b"/" + path, path)
+        self.world.disk.makeFolders(HOME + b"/" + RULES + b"/empty")
+        self.world.put(KEYS, b"001 a any k\n")
+        self.world.clock.advance(10)
+        self.first = self.world.scan()
+
+    def listed(self) -> list[bytes]:
+        """
+        Scan, and tell which folders were listed. All is seen as it is.
+        """
+        self.world.disk.operations.clear()
+        self.first = self.world.scan(self.first)
+        listed = [path for name, path in self.world.disk.operations if name == "names"]
+        self.assertSame(self.first, self.world.scan())
+        return [path[len(HOME) + 1 :] for path in listed]
+
+    def test_rests(self) -> None:
+        """
+        A folder that nobody changed is not listed, but now and then.
+        """
+        for _ in range(MOST_RESTS):
+            manifest = self.first.manifest
+            self.assertEqual([], self.listed())
+            self.assertIs(manifest, self.first.manifest)
+        self.assertIn(RULES + b"/a/deep", self.listed())
+        self.assertEqual([], self.listed())
+
+    def test_oneLook(self) -> None:
+        """
+        Each file is looked at once.
+        """
+        self.world.disk.operations.clear()
+        self.world.scan(self.first)
+        looks = [path for name, path in self.world.disk.operations if name == "status"]
+        files = [HOME + b"/" + path for path in self.first.manifest.paths if path != KEYS]
+        self.assertEqual(sorted(files), sorted(path for path in looks if path in files))
+
+    def test_changes(self) -> None:
+        """
+        Whatever changes in a folder is seen, and where the names are others,
+        that folder is listed.
+        """
+        world = self.world
+        world.put(RULES + b"/a/one", b"other")
+        self.assertEqual([], self.listed())
+        world.put(RULES + b"/a/new", b"new")
+        self.assertEqual([RULES + b"/a"], self.listed())
+        world.clock.advance(10)
+        world.remove(RULES + b"/a/deep/er")
+        self.assertIn(RULES + b"/a/deep", self.listed())
+        world.clock.advance(10)
+        world.put(RULES + b"/empty/one", b"x")
+        self.assertIn(RULES + b"/empty", self.listed())
+        world.clock.advance(10)
+        world.remove(RULES + b"/b/four")
+        world.disk.link(world.path(RULES + b"/b/four"), HOME + b"/" + RULES + b"/five")
+        self.assertIn(RULES + b"/b", self.listed())
+
+    def test_fresh(self) -> None:
+        """
+        A folder that was changed a moment ago is listed again.
+        """
+        self.world.put(RULES + b"/b/new", b"new")
+        self.assertEqual([RULES + b"/b"], self.listed())
+        self.assertEqual([RULES + b"/b"], self.listed())
+        self.world.clock.advance(10)
+        self.assertEqual([RULES + b"/b"], self.listed())
+        self.assertEqual([], self.listed())
+
+    def test_odd(self) -> None:
+        """
+        A folder with something odd in it is listed each time.
+        """
+        self.world.disk.link(self.world.path(RULES + b"/a/link"), b"/elsewhere")
+        self.world.clock.advance(10)
+        for _ in range(3):
+            self.assertEqual([RULES + b"/a"], self.listed())
+
+    def test_heldFile(self) -> None:
+        """
+        A file that cannot be read is held, also when it can be looked at again.
+        """
+        path = RULES + b"/a/one"
+        self.world.put(path, b"other")
+        self.world.disk.failOn("openRead", HOME + b"/" + path, errno.EACCES, None)
+        self.first = self.world.scan(self.first)
+        self.first = self.world.scan(self.first, [path])
+        self.assertEqual([path], [held.path for held in self.first.manifest.held])
+        for _ in range(2):
+            self.assertEqual([RULES + b"/a"], self.listed())
+        self.world.disk.heal()
+        self.assertIn(path, self.world.scan(self.first).manifest.paths)

@@ -124,6 +124,19 @@ class IFolder(Interface):
         The status of one entry (of the link itself where it is one).
         """
 
+    def countSame(
+        names: Sequence[bytes],
+        sizes: Sequence[int],
+        mtimesNs: Sequence[int],
+        ctimesNs: Sequence[int],
+        inodes: Sequence[int],
+    ) -> int:
+        """
+        How many of these entries, from the first on, have the size, the times
+        and the inode that stand at their place; it ends at one that cannot be
+        looked at. There may be more statuses than names.
+        """
+
     def openFolder(name: bytes) -> IFolder:
         """
         Open the folder C{name}; C{ELOOP} or C{ENOTDIR} if it is a link.

@@ -208,6 +208,34 @@ class RealFolder:
         checkEntryName(name)
         return fileStat(os.stat(name, dir_fd=self._descriptor, follow_symlinks=False))
 
+    def countSame(
+        self,
+        names: Sequence[bytes],
+        sizes: Sequence[int],
+        mtimesNs: Sequence[int],
+        ctimesNs: Sequence[int],
+        inodes: Sequence[int],
+    ) -> int:
+        look, folder, count = os.stat, self._descriptor, 0
+        try:
+            for name, size, mtime, ctime, inode in zip(
+                names, sizes, mtimesNs, ctimesNs, inodes, strict=False
+            ):
+                checkEntryName(name)
+                found = look(name, dir_fd=folder, follow_symlinks=False)
+                if (
+                    found.st_ctime_ns != ctime
+                    or found.st_mtime_ns != mtime
+                    or found.st_size != size
+                    or found.st_ino != inode
+                ):
+                    break
+                count += 1
+        except OSError:
+            # Who looks at it alone hears why.
+            pass
+        return count
+
     def openFolder(self, name: bytes) -> RealFolder:
         checkEntryName(name)
         descriptor = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=self._open())

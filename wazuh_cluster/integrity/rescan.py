@@ -84,6 +84,7 @@ class PartialWalk(Walk):
         finally:
             folders.close()
         self._takeOver(len(old.paths))
+        self._mergeListings(previous, places)
         yield from self._mergeFolders(previous, places)
         yield from self.last()
 
@@ -144,7 +145,8 @@ class PartialWalk(Walk):
         if start.endswith(b"/"):
             yield from self._below(folder, item, name, start)
         else:
-            yield from self._file(folder, item, name, path)
+            if not self._items.excludes(name):
+                yield from self._file(folder, item, name, path)
 
     def _below(self, folder: IFolder, item: Item, name: bytes, start: bytes) -> Slices[None]:
         if not item.recursive:
@@ -159,19 +161,27 @@ class PartialWalk(Walk):
             yield from self._subfolder(folder, item, name, start)
 
     def _file(self, folder: IFolder, item: Item, name: bytes, path: bytes) -> Slices[None]:
-        if self._items.excludes(name):
-            return
         try:
-            status = folder.status(name)
+            isFolder = stat.S_ISDIR(folder.status(name)[0])
         except OSError as error:
             if error.errno in GONE:
                 return
             raise Unplain from None
-        if stat.S_ISREG(status[0]):
-            if item.matches(name) and not self._isSame(path, status):
-                yield from self._regular(folder, name, path, status)
-        elif not stat.S_ISDIR(status[0]):
-            yield from self._irregular(folder, item, name, path, status)
+        if not isFolder:
+            yield from self._one(folder, item, name, path)
+
+    def _mergeListings(self, previous: Snapshot, places: list[_Place]) -> None:
+        """
+        Add what is known of folders in which nothing was looked at.
+        """
+        listings = dict(previous.listings)
+        for place in places:
+            path = place.start.rstrip(b"/")
+            listings.pop(path.rpartition(b"/")[0] + b"/", None)
+            if place.start.endswith(b"/"):
+                listings.pop(place.start, None)
+        self.listings = {**listings, **self.listings}
+        self.rested = previous.rested
 
     def _mergeFolders(self, previous: Snapshot, places: list[_Place]) -> Slices[None]:
         """

@@ -135,6 +135,8 @@ def scan(
         walk.problems,
         walk.hashed,
         walk.hashedBytes,
+        walk.listings,
+        walk.rested,
     )
     if kept is not None:
         kept.settle(snapshot.manifest)

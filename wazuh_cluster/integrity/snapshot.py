@@ -117,6 +117,20 @@ class FolderKind(NamedTuple):
     gid: int
 
 
+@frozen
+class Listing:
+    """
+    A folder in which there is nothing but files and folders, none of them odd:
+    as long as its status is the same, so are the names in it.
+
+    @ivar status: its mtime and ctime in nanoseconds, its inode and device.
+    @ivar folders: the names of the folders in it, sorted as paths are.
+    """
+
+    status: tuple[int, ...]
+    folders: tuple[bytes, ...] = ()
+
+
 @frozen(eq=False)
 class Snapshot:
     """
@@ -133,6 +147,9 @@ class Snapshot:
     @ivar problems: path to one line saying what is wrong there, of held paths
         and of names that cannot be carried.
     @ivar scanned: what the scan did.
+    @ivar listings: folders of which the names are known, by their paths with a
+        final slash.
+    @ivar rested: how many scans in a row took names from such.
     """
 
     manifest: Manifest
@@ -142,6 +159,8 @@ class Snapshot:
     links: frozenset[bytes] = frozenset()
     problems: Mapping[bytes, str] = field(factory=dict)
     scanned: Scanned = Scanned()
+    listings: Mapping[bytes, Listing] = field(factory=dict)
+    rested: int = 0
 
     @property
     def trusted(self) -> bytearray:
@@ -235,6 +254,8 @@ class SnapshotBuilder:
         problems: Mapping[bytes, str],
         hashed: int,
         hashedBytes: int,
+        listings: Mapping[bytes, Listing],
+        rested: int,
     ) -> Snapshot:
         """
         The snapshot.
@@ -249,6 +270,8 @@ class SnapshotBuilder:
             links,
             problems,
             Scanned(len(manifest), hashed, hashedBytes),
+            listings,
+            rested,
         )
 
     def _whole(self, held: tuple[HeldPath, ...]) -> tuple[Manifest, StatusColumns]:

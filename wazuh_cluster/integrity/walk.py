@@ -8,8 +8,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
 from heapq import merge
+
+from attrs import evolve
 
 from wazuh_cluster.integrity.folders import joined
 from wazuh_cluster.integrity.installed import Installed
@@ -17,7 +20,13 @@ from wazuh_cluster.integrity.items import Item, Items
 from wazuh_cluster.integrity.kept import Kept
 from wazuh_cluster.integrity.manifest import newHash
 from wazuh_cluster.integrity.paths import pathFault
-from wazuh_cluster.integrity.snapshot import FolderKind, Snapshot, SnapshotBuilder, StatusColumns
+from wazuh_cluster.integrity.snapshot import (
+    FolderKind,
+    Listing,
+    Snapshot,
+    SnapshotBuilder,
+    StatusColumns,
+)
 from wazuh_cluster.interfaces import FileStat, IFileSystem, IFolder, IOpenFile, Slices
 from wazuh_cluster.model import HeldPath
 
@@ -34,6 +43,9 @@ _FRESH = 2_000_000_000
 #: By how much the clock of a file server may be ahead of ours, in nanoseconds.
 #: What lies further in the future comes from a clock that was set back.
 _AHEAD = 3600_000_000_000
+
+#: How many scans in a row may take the names in a folder from the one before.
+MOST_RESTS = 8
 
 _NAMES_STEP = 16384
 _STATUS_STEP = 128
@@ -78,6 +90,16 @@ class Walk:
         # Where in the previous snapshot this walk is.
         self._old = 0
         self._seen = 0
+        # What is known of folders that nobody changed since; now and then they
+        # are listed all the same, for not every file system can be relied on.
+        rested = 0 if previous is None else previous.rested + 1
+        self.rested = rested if rested <= MOST_RESTS else 0
+        self._oldListings: Mapping[bytes, Listing] = {}
+        if previous is not None and self.rested:
+            self._oldListings = previous.listings
+        self.listings: dict[bytes, Listing] = {}
+        # How often something was not just a file or a folder, in this folder.
+        self._odd = 0
         self.allowed: tuple[bytes, ...] = ()
         self.denied: tuple[bytes, ...] = ()
         self.installed: Installed | None = None
@@ -114,8 +136,9 @@ class Walk:
         Walk one item.
         """
         place, _, name = item.path.rpartition(b"/")
+        own: FileStat | None = None
         if not item.isFile:
-            self._noteOwnFolder(item, place, name)
+            own = self._noteOwnFolder(item, place, name)
             place = item.path
         try:
             folder = self._fileSystem.openFolder(joined(self._home, place))
@@ -131,32 +154,37 @@ class Walk:
             if item.isFile:
                 yield from self._entry(folder, item, name, item.path)
             else:
-                yield from self._folder(folder, item, item.path + b"/")
+                yield from self._folder(folder, item, item.path + b"/", own)
         finally:
             folder.close()
 
-    def _noteOwnFolder(self, item: Item, above: bytes, name: bytes) -> None:
+    def _noteOwnFolder(self, item: Item, above: bytes, name: bytes) -> FileStat | None:
         try:
             folder = self._fileSystem.openFolder(joined(self._home, above))
         except OSError:
             # To open it itself will tell what is wrong.
-            return
+            return None
         try:
-            self._noteFolder(folder, item, name, item.path)
+            return self._noteFolder(folder, item, name, item.path)
         finally:
             folder.close()
 
-    def _noteFolder(self, above: IFolder, item: Item, name: bytes, path: bytes) -> None:
+    def _noteFolder(self, above: IFolder, item: Item, name: bytes, path: bytes) -> FileStat | None:
         """
         Note what a folder is like, if it is one.
+
+        @return: its status.
         """
         try:
-            mode, _, _, _, _, _, uid, gid, _ = above.status(name)
+            status = above.status(name)
         except OSError:
-            return
-        if stat.S_ISDIR(mode):
-            kind = FolderKind(item.folderMode, stat.S_IMODE(mode), uid, gid)
-            self.folderKinds.setdefault(kind, []).append(path)
+            return None
+        mode, _, _, _, _, _, uid, gid, _ = status
+        if not stat.S_ISDIR(mode):
+            return None
+        kind = FolderKind(item.folderMode, stat.S_IMODE(mode), uid, gid)
+        self.folderKinds.setdefault(kind, []).append(path)
+        return status
 
     def again(self, item: Item) -> Slices[None]:
         """
@@ -208,10 +236,100 @@ class Walk:
             above = joined(above, name)
         return False
 
-    def _folder(self, folder: IFolder, item: Item, prefix: bytes) -> Slices[None]:
+    def _folder(
+        self, folder: IFolder, item: Item, prefix: bytes, own: FileStat | None
+    ) -> Slices[None]:
         """
-        Walk a folder; C{prefix} is its path with a final slash.
+        Walk a folder.
+
+        @param prefix: its path, with a final slash.
+        @param own: its status, before it was opened; C{None} if that is not
+            known.
         """
+        before, self._odd = self._odd, 0
+        listing = None
+        if own is not None and self._isOld(own, self._now()):
+            listing = Listing(own[2:6])
+            # What this node itself just did may be within one tick of a clock.
+            known = None if self.installed is not None else self._oldListings.get(prefix)
+            if known is not None and known.status == listing.status:
+                yield from self._known(folder, item, prefix, known)
+                listing = known
+            else:
+                listing = evolve(listing, folders=(yield from self._list(folder, item, prefix)))
+        else:
+            yield from self._list(folder, item, prefix)
+        if listing is not None and not self._odd:
+            self.listings[prefix] = listing
+        self._odd = before
+
+    def _known(self, folder: IFolder, item: Item, prefix: bytes, listing: Listing) -> Slices[None]:
+        """
+        Walk a folder in which there are the same names as in the previous
+        snapshot: nobody has changed it since.
+        """
+        paths = self._oldPaths
+        at = bisect_left(paths, prefix, self._old)
+        for name in listing.folders:
+            path = prefix + name + b"/"
+            start = bisect_left(paths, path, at)
+            yield from self._knownFiles(folder, item, prefix, at, start)
+            yield from self._subfolder(folder, item, name, path)
+            at = bisect_left(paths, path[:-1] + b"0", start)
+        end = bisect_left(paths, prefix[:-1] + b"0", at)
+        yield from self._knownFiles(folder, item, prefix, at, end)
+
+    def _knownFiles(
+        self, folder: IFolder, item: Item, prefix: bytes, at: int, end: int
+    ) -> Slices[None]:
+        """
+        Look at the files of a folder at C{at} to before C{end} of the previous
+        snapshot.
+        """
+        paths, old, size = self._oldPaths, self._oldColumns, len(prefix)
+        while at < end:
+            stop = min(end, at + _STATUS_STEP)
+            untrusted = old.trusted.find(0, at, stop)
+            count = folder.countSame(
+                [path[size:] for path in paths[at : stop if untrusted < 0 else untrusted]],
+                old.sizes[at:stop],
+                old.mtimesNs[at:stop],
+                old.ctimesNs[at:stop],
+                old.inodes[at:stop],
+            )
+            self.builder.sameRun(at, at + count)
+            at = self._old = at + count
+            yield
+            if at < stop:
+                path = paths[at]
+                yield from self._one(folder, item, path[size:], path)
+                at += 1
+
+    def _one(self, folder: IFolder, item: Item, name: bytes, path: bytes) -> Slices[None]:
+        """
+        Look at one name in a folder, unless it is that of a folder.
+        """
+        matches = item.matches(name)
+        try:
+            status = folder.status(name)
+        except OSError as error:
+            self._odd += 1
+            if error.errno not in GONE and matches:
+                self._holdFor(path, "cannot be looked at", error)
+            return
+        if stat.S_ISREG(status[0]):
+            if matches and not self._isSame(path, status):
+                yield from self._regular(folder, name, path, status)
+        else:
+            yield from self._irregular(folder, item, name, path, status)
+
+    def _list(self, folder: IFolder, item: Item, prefix: bytes) -> Slices[tuple[bytes, ...]]:
+        """
+        Walk a folder by the names that are in it.
+
+        @return: those of folders.
+        """
+        folders: list[bytes] = []
         chunks: list[list[bytes]] = [[]]
         try:
             for name, isFolder in folder.names():
@@ -223,13 +341,14 @@ class Walk:
                 chunks[-1].append(name + b"/" if isFolder else name)
         except OSError as error:
             self._holdFor(prefix, "cannot be listed", error)
-            return
+            return ()
         chunks[-1].sort()
         everything, excludes = b"*" in item.names, self._items.excludes
         statusOf, isSame = folder.status, self._isSame
         for name in chunks[0] if len(chunks) == 1 else merge(*chunks):
             if name[-1] == 0x2F:
                 if item.recursive:
+                    folders.append(name[:-1])
                     yield from self._subfolder(folder, item, name[:-1], prefix + name)
                 continue
             if excludes(name):
@@ -240,6 +359,7 @@ class Walk:
             try:
                 status = statusOf(name)
             except OSError as error:
+                self._odd += 1
                 if error.errno not in GONE and (everything or item.matches(name)):
                     self._holdFor(prefix + name, "cannot be looked at", error)
                 continue
@@ -249,11 +369,12 @@ class Walk:
                     yield from self._regular(folder, name, path, status)
             else:
                 yield from self._irregular(folder, item, name, path, status)
+        return tuple(folders)
 
     def _subfolder(self, folder: IFolder, item: Item, name: bytes, path: bytes) -> Slices[None]:
         if self._cannotTravel(path):
             return
-        self._noteFolder(folder, item, name, path[:-1])
+        own = self._noteFolder(folder, item, name, path[:-1])
         try:
             below = folder.openFolder(name)
         except OSError as error:
@@ -263,7 +384,7 @@ class Walk:
             return
         self.folders.append(path[:-1])
         try:
-            yield from self._folder(below, item, path)
+            yield from self._folder(below, item, path, own)
         finally:
             below.close()
 
@@ -286,6 +407,7 @@ class Walk:
     def _irregular(
         self, folder: IFolder, item: Item, name: bytes, path: bytes, status: FileStat
     ) -> Slices[None]:
+        self._odd += 1
         matches = item.isFile or item.matches(name)
         if stat.S_ISLNK(status[0]):
             if matches and self.allowed:
@@ -333,6 +455,7 @@ class Walk:
         try:
             file = folder.openRead(name)
         except OSError as error:
+            self._odd += 1
             if error.errno == errno.ELOOP:
                 self._hold(path, LINK, "became a link")
             elif error.errno not in GONE:
@@ -424,11 +547,13 @@ class Walk:
         """
         fault = pathFault(path.rstrip(b"/"))
         if fault is not None:
+            self._odd += 1
             self.problems[path] = f"cannot be carried: {fault}"
         return fault is not None
 
     def _hold(self, path: bytes, why: str, problem: str) -> None:
         if not self._cannotTravel(path):
+            self._odd += 1
             self.problems[path] = problem
             self.held.append(HeldPath(path, why))
 

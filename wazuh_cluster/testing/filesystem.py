@@ -469,6 +469,24 @@ class MemoryFolder:
         self._operate("status", name)
         return self._child(name).status()
 
+    def countSame(
+        self,
+        names: Sequence[bytes],
+        sizes: Sequence[int],
+        mtimesNs: Sequence[int],
+        ctimesNs: Sequence[int],
+        inodes: Sequence[int],
+    ) -> int:
+        wanted = zip(names, sizes, mtimesNs, ctimesNs, inodes, strict=False)
+        for count, (name, *status) in enumerate(wanted):
+            try:
+                found = self.status(name)
+            except OSError:
+                return count
+            if [*found[1:5]] != status:
+                return count
+        return len(names)
+
     def openFolder(self, name: bytes) -> MemoryFolder:
         self._operate("openFolder", name)
         node = self._child(name)
