@@ -28,6 +28,8 @@ class Sizes:
     @ivar large: the few large ones.
     @ivar rules: the files beside which one changes.
     @ivar workers: on how many workers it is waited for.
+    @ivar resting: with how many files nodes are at rest.
+    @ivar crowd: how many workers are in one process.
     @ivar agents: of how many agents there are records.
     @ivar fleet: the same, of as many as memory is measured for.
     @ivar registered: of very many registered agents, how many there are.
@@ -38,12 +40,16 @@ class Sizes:
         not trust a status that was taken sooner.
     @ivar between: what is waited before and after a change, in seconds: a master
         makes a few generations at once, and then one a second.
+    @ivar idle: how long nodes at rest are looked at, in seconds.
+    @ivar settling: what is waited for before that.
     """
 
     small: TreeSpec = field(factory=lambda: TreeSpec(10_000, 1024, 8192))
     large: TreeSpec = field(factory=lambda: TreeSpec(20, 25 * _MIB, 25 * _MIB))
     rules: TreeSpec = field(factory=lambda: TreeSpec(500, 1024, 8192))
     workers: tuple[int, ...] = (1, 10, 50)
+    resting: tuple[int, ...] = (1000, 10_000, 100_000)
+    crowd: int = 1000
     agents: tuple[int, ...] = (50_000, 100_000)
     fleet: int = 450_000
     registered: int = 100_000
@@ -52,6 +58,8 @@ class Sizes:
     pause: float = 0.5
     fresh: float = 2.2
     between: float = 1.5
+    idle: float = 36.0
+    settling: float = 20.0
 
 
 QUICK = Sizes(
@@ -59,12 +67,16 @@ QUICK = Sizes(
     TreeSpec(4, 5 * _MIB, 5 * _MIB),
     rules=TreeSpec(100, 1024, 8192),
     workers=(1, 3),
+    resting=(1000,),
+    crowd=50,
     agents=(10_000,),
     fleet=20_000,
     registered=10_000,
     registrations=500,
     patience=60.0,
     pause=0.2,
+    idle=10.0,
+    settling=10.0,
 )
 
 

@@ -19,7 +19,7 @@ from io import StringIO
 from attrs import define, field, frozen
 
 import benchmarks
-from benchmarks.probe import HOME, ROLE, nodeEnvironment
+from benchmarks.probe import CROWD, HOME, ROLE, nodeEnvironment
 from benchmarks.processes import Memory, forgetPeak, memoryOf, processorTimeOf
 from wazuh_cluster.scripts.main import main as wazuhCluster
 
@@ -285,6 +285,15 @@ def enrollingWorker(home: str) -> TwistdProcess:
     A worker that also enrolls agents on demand.
     """
     return _application("enrolling", home)
+
+
+def crowd(home: str, size: int) -> TwistdProcess:
+    """
+    Many workers of the master of one worker's home.
+    """
+    made = _application("crowd", home)
+    made.environment[CROWD] = str(size)
+    return made
 
 
 def bareTwistd(folder: str, role: str) -> TwistdProcess:

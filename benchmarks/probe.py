@@ -28,6 +28,7 @@ from wazuh_cluster.worker import WorkerService
 EVENTS = "WAZUH_CLUSTER_BENCHMARK_EVENTS"
 HOME = "WAZUH_CLUSTER_BENCHMARK_HOME"
 ROLE = "WAZUH_CLUSTER_BENCHMARK_ROLE"
+CROWD = "WAZUH_CLUSTER_BENCHMARK_CROWD"
 
 #: What makes a checked worker look at its integrity now.
 CHECK_NOW = signal.SIGUSR2

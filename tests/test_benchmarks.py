@@ -330,18 +330,22 @@ class CommandTests(SynchronousTestCase):
         """
         Jobs give tables, between real processes; without rsync too.
         """
-        jobs = ["small", "nothing", "change", "agents"]
+        jobs = ["small", "nothing", "change", "rest", "crowd", "agents"]
         sizes = Sizes(
             TreeSpec(20, 100, 200, 5),
             TreeSpec(2, 9, 9),
             rules=TreeSpec(20, 100, 200, 5),
             workers=(1,),
+            resting=(10,),
+            crowd=3,
             agents=(300,),
             fleet=300,
             patience=40.0,
             pause=0.0,
             fresh=0.0,
             between=0.0,
+            idle=0.5,
+            settling=0.0,
         )
         folder = os.path.abspath(self.mktemp())
         os.makedirs(folder)
@@ -354,6 +358,8 @@ class CommandTests(SynchronousTestCase):
         self.assertGreater(small["worker peak"]["median"], 10)
         self.assertIn("check", found["nothing"]["rows"])
         self.assertGreater(found["change"]["rows"]["1"]["median"], 0)
+        self.assertGreater(found["rest"]["rows"]["10 worker resident"]["median"], 10)
+        self.assertGreater(found["crowd"]["rows"]["told"]["median"], 0)
         agents = found["agents"]["rows"]
         self.assertGreater(agents["300 rate"]["median"], 0)
         self.assertIn("of SQLite alone", agents["300 committed"]["beside"])

@@ -11,11 +11,13 @@ from benchmarks.harness import Bench
 from benchmarks.jobs import (
     agentinfo,
     change,
+    crowd,
     enrolling,
     firstsync,
     joined,
     nothingtodo,
     registrations,
+    rest,
 )
 from benchmarks.report import Section
 
@@ -25,6 +27,8 @@ JOBS: Mapping[str, Callable[[Bench], Section]] = {
     "large": firstsync.large,
     "nothing": nothingtodo.run,
     "change": change.run,
+    "rest": rest.run,
+    "crowd": crowd.run,
     "registrations": registrations.run,
     "enrolling": enrolling.run,
     "agents": agentinfo.run,
