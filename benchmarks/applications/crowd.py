@@ -28,7 +28,7 @@ from wazuh_cluster.trust import ClusterKey
 from wazuh_cluster.worker import WorkerService
 
 #: Seconds from one worker's start to the next, and between two keep-alives.
-_APART = 0.004
+_APART = 0.02
 _KEEP_ALIVE = 10.0
 
 _log = Logger()

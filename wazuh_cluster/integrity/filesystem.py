@@ -36,6 +36,16 @@ def checkEntryName(name: bytes) -> None:
         raise ValueError(f"{name!r} is not the name of an entry")
 
 
+def _checkEntryNames(names: Sequence[bytes]) -> None:
+    """
+    The same for many.
+    """
+    joined = b"/".join(names)
+    if joined.count(b"/") >= max(1, len(names)) or 0 in joined or not _NO_NAMES.isdisjoint(names):
+        for name in names:
+            checkEntryName(name)
+
+
 def fileStat(found: os.stat_result) -> FileStat:
     """
     What the port says of what the system says.
@@ -216,12 +226,12 @@ class RealFolder:
         ctimesNs: Sequence[int],
         inodes: Sequence[int],
     ) -> int:
+        _checkEntryNames(names)
         look, folder, count = os.stat, self._descriptor, 0
         try:
             for name, size, mtime, ctime, inode in zip(
                 names, sizes, mtimesNs, ctimesNs, inodes, strict=False
             ):
-                checkEntryName(name)
                 found = look(name, dir_fd=folder, follow_symlinks=False)
                 if (
                     found.st_ctime_ns != ctime
