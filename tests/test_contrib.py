@@ -13,6 +13,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from wazuh_cluster.enrollment.certificates import makeMissing
+from wazuh_cluster.integrity import RealFileSystem
+
 CONTRIB = Path(__file__).resolve().parent.parent / "contrib"
 
 
@@ -92,17 +95,17 @@ class HAProxyTests(SynchronousTestCase):
 
     def test_checked(self) -> None:
         """
-        HAProxy takes it, as it is and with what its placeholders say.
+        HAProxy takes it, as it is and with checks by the nodes' health.
         """
         text = (CONTRIB / "haproxy" / "haproxy.cfg").read_text()
         self.check(text)
-        self.assertEqual(2, text.count("# PLACEHOLDER"))
         without = re.sub(r"(?m)^    (option tcp-check|default-server .*)\n", "", text)
-        byHealth, count = re.subn(
-            r"(?m)^    #     (option httpchk|default-server)", r"    \1", without
-        )
-        self.assertEqual(4, count)
-        self.check(byHealth)
+        byHealth, count = re.subn(r"(?m)^    #     (?=[a-z-]+ )", "    ", without)
+        self.assertEqual(2 * 4, count)
+        folder = Path(self.mktemp()).resolve()
+        folder.mkdir()
+        makeMissing(RealFileSystem(), str(folder / "node.pem"), str(folder / "node.key"), "hub")
+        self.check(byHealth.replace("/etc/haproxy/wazuh-cluster.pem", str(folder / "node.pem")))
 
 
 class ContainerTests(SynchronousTestCase):
