@@ -62,6 +62,7 @@ from wazuh_cluster.master.ticks import LATEST, WINDOW
 from wazuh_cluster.model import Identity
 from wazuh_cluster.protocol import BODY_SIZE, CHUNK_SIZE, NEWEST_VERSION, OLDEST_VERSION, Limits
 from wazuh_cluster.protocol.arguments import MAX_NUMBER
+from wazuh_cluster.protocol.receiving import CREDIT_INTERVAL
 from wazuh_cluster.requests.fields import MOST
 from wazuh_cluster.requests.names import ADMINISTRATION, OWN, OWN_CHANGES, READING
 from wazuh_cluster.settings import Settings, readSettings
@@ -80,6 +81,7 @@ from wazuh_cluster.status.values import STATES
 from wazuh_cluster.testing.trust import testTrust
 from wazuh_cluster.trust import authority, identityToURI, sniff, tls
 from wazuh_cluster.trust.names import MAX_URI
+from wazuh_cluster.trust.sniff import RECORD_TIMEOUT, RECORDS
 from wazuh_cluster.worker.agentinfo import PATIENCE as SYNC_PATIENCE
 from wazuh_cluster.worker.complaints import REMIND_AFTER
 from wazuh_cluster.worker.fetch import PACK_BYTES, PACK_FILES, PACK_PATHS
@@ -286,6 +288,9 @@ class NumbersTests(SynchronousTestCase):
             f"may have {FLIGHT} of them unanswered",
             f"at most {BATCH_SIZE:,} octets together",
             f"array of at most {MAX_RECORDS:,} objects",
+            f"there are at most {RECORDS:,} TLS records, and each is complete within "
+            f"{RECORD_TIMEOUT:g} s",
+            f"at least every {2 * CREDIT_INTERVAL:g} s, even if it has not grown",
             f"* - ``id`` - 1 to {MAX_AGENT_ID}",
             f"* - ``age`` - 0 to {MAX_AGE}",
             f"* - ``code`` - 0 to {MAX_CODE}",
