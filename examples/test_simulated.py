@@ -19,9 +19,8 @@ class Sensor(MultiService):  # a worker, and what loads a rule of its now and th
         self.loaded = await self.thread.call(self.tree.content, b"etc/rules/r0.xml")
 
     def stopService(self):
-        stopped = super().stopService()
         self.thread.stop()
-        return stopped
+        return super().stopService()
 
 
 class Loaded(Part):  # what is to be so when faults have ended

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import redirect_stdout, suppress
@@ -21,7 +23,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.python.filepath import FilePath
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SkipTest, TestCase
 
 import wazuh_cluster
 from wazuh_cluster.enrollment.openrequests import pathFor
@@ -205,6 +207,35 @@ class ProcessCase(TestCase):
         """
         parts = [process.err[-2000:] + process.out[-3000:] for process in self.processes]
         return "\n---\n".join(part.decode("utf-8", "replace") for part in parts)
+
+    def mount(self, *arguments: str) -> None:
+        """
+        Mount something, until the test ends.
+        """
+        result = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
+        if result.returncode:
+            raise SkipTest(f"this user may not mount: {result.stderr.strip()}")
+        self.addCleanup(subprocess.run, ["umount", "--lazy", arguments[-1]], check=True)
+
+    def mountSmall(self, home: FilePath[str], size: str = "4m") -> FilePath[str]:
+        """
+        Put a home that is not used now on a small file system of its own.
+
+        @return: a file in it, for L{fill}.
+        """
+        copy = FilePath(self.mktemp())
+        shutil.copytree(home.path, copy.path, ignore=shutil.ignore_patterns("*.sock"))
+        self.mount("-t", "tmpfs", "-o", f"size={size}", "none", home.path)
+        shutil.copytree(copy.path, home.path, dirs_exist_ok=True)
+        return home.child("filler")
+
+    def fill(self, filler: FilePath[str]) -> None:
+        """
+        Write into a file until there is no room.
+        """
+        with open(filler.path, "wb", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(b"x" * 4096)
 
     def root(self, home: FilePath[str]) -> bytes:
         """

@@ -207,12 +207,12 @@ class TextTests(SynchronousTestCase):
 
     def test_short(self) -> None:
         """
-        An embedded worker takes at most 40 lines, and so does its test in a whole
-        simulated cluster.
+        An embedded worker takes at most 40 lines, and its test in a whole simulated
+        cluster fewer.
         """
-        for name in ("embedded_worker.py", "test_simulated.py"):
+        for name, most in (("embedded_worker.py", 40), ("test_simulated.py", 39)):
             text = (EXAMPLES / name).read_text(encoding="utf-8")
-            self.assertLessEqual(len(text.splitlines()), 40, name)
+            self.assertLessEqual(len(text.splitlines()), most, name)
 
     def test_readme(self) -> None:
         """

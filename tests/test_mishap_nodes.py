@@ -11,7 +11,6 @@ import hashlib
 import os
 import shutil
 import signal
-import subprocess
 from collections.abc import Sequence
 from functools import partial
 
@@ -111,15 +110,6 @@ class MishapCase(ProcessCase):
         for path in (f"etc/lists/{self.turn - 1}", f"queue/agent-groups/{self.turn - 1:03}"):
             with contextlib.suppress(FileNotFoundError):
                 self.hub.preauthChild(path).remove()
-
-    def mount(self, *arguments: str) -> None:
-        """
-        Mount something, until the test ends.
-        """
-        result = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
-        if result.returncode:
-            raise SkipTest(f"this user may not mount: {result.stderr.strip()}")
-        self.addCleanup(subprocess.run, ["umount", "--lazy", arguments[-1]], check=True)
 
     async def untilWell(self) -> None:
         """
@@ -298,16 +288,10 @@ class DiskTests(MishapCase):
         await self.start()
         self.nodes[self.one].kill()
         await self.ended(self.one)
-        copy = FilePath(self.mktemp())
-        shutil.copytree(self.one.path, copy.path, ignore=shutil.ignore_patterns("*.sock"))
-        self.mount("-t", "tmpfs", "-o", "size=4m", "none", self.one.path)
-        shutil.copytree(copy.path, self.one.path, dirs_exist_ok=True)
-        filler = self.one.child("filler")
+        filler = self.mountSmall(self.one)
         self.node(self.one)
         await self.until(lambda: self.log(self.one).count("Successfully connected") == 2, "a link")
-        with open(filler.path, "wb", buffering=0) as file, contextlib.suppress(OSError):
-            while True:
-                file.write(b"x" * 4096)
+        self.fill(filler)
         self.edit()
         large = self.hub.preauthChild("etc/lists/large")
         large.setContent(b"key:value\n" * 100_000)

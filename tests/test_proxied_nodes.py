@@ -19,9 +19,11 @@ class ProxiedTests(ProcessCase):
     A master and two workers that reach it through a proxy.
     """
 
-    async def begin(self) -> None:
+    async def begin(self, small: bool = False) -> None:
         """
         Start the nodes, and wait until they are equal.
+
+        @param small: whether the second worker's disk is.
         """
         self.hub = self.init("hub", "--role", "master", "--bind-addr", "127.0.0.1")
         key = self.hub.preauthChild("etc/ossec.conf").path
@@ -32,6 +34,8 @@ class ProxiedTests(ProcessCase):
             self.init(name, "--role", "worker", "--master", "127.0.0.1", "--key-file", key)
             for name in ("one", "two")
         ]
+        if small:
+            self.filler = self.mountSmall(self.workers[1])
         self.edit("first")
         self.node(self.hub)
         await self.until(lambda: "Starting" in self.log(self.hub), "the master's port")
@@ -97,6 +101,34 @@ class ProxiedTests(ProcessCase):
             lambda: self.log(self.hub).count("Generation") >= 5, "the master's last generation"
         )
         proxy.heal()
+        await self.untilWell()
+
+    async def test_fullDisk(self) -> None:
+        """
+        Behind a slow network that is cut, one worker's disk fills up: the other has all
+        meanwhile, and it has all when there is room again.
+        """
+        await self.begin(small=True)
+        proxy = self.proxy
+        proxy.delay, proxy.rate = 0.05, 1_000_000.0
+        self.fill(self.filler)
+        self.edit("large", 1_500_000)
+        await self.untilEqual(self.hub, self.workers[0])
+        await self.until(
+            lambda: "No space left on device" in self.log(self.hub), "the master's line"
+        )
+        joined = self.joins(self.workers[1])
+        proxy.reset()
+        await self.untilJoined(self.workers[1], joined)
+        self.assertFalse(self.equal(self.hub, self.workers[1]))
+        self.filler.remove()
+        proxy.heal()
+        await self.untilWell()
+
+    async def untilWell(self) -> None:
+        """
+        Wait until all are equal; nothing is left over, and no log has a traceback.
+        """
         await self.untilEqual(self.hub, *self.workers)
         for home in (self.hub, *self.workers):
             self.assertNotIn("Traceback", self.log(home))

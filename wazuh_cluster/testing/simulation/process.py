@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 #: A small window, so that files need not be large to be more than one.
 LIMITS = Limits(window=256 * 1024)
 
+#: What each process is said to have in memory: the real number is chance.
+MEMORY = 64 * 1024 * 1024
+
 #: The name of an installation that is under way.
 INSTALL = "install"
 
@@ -187,6 +190,7 @@ class SimProcess:
             "uptime": machine.uptime,
             "random": self.randomBytes,
             "limits": LIMITS,
+            "memory": lambda: MEMORY,
             **self._given,
         }
 

@@ -53,7 +53,7 @@ _LOOK = 3.0
 _INTERVALS: tuple[dict[str, float], ...] = (
     {},
     {},
-    {"integrityInterval": 2.0, "keepAliveInterval": 10.0},
+    {"integrityInterval": 4.0, "keepAliveInterval": 20.0},
     {"integrityInterval": 30.0},
 )
 

@@ -87,7 +87,7 @@ class _SimLane(_Lane):
 
     def _slice(self, job: _Job) -> None:
         # Work that is not wanted any more may have been seen to be so in time.
-        if job.unwanted.is_set() and self._process.machine.random.random() < 0.5:
+        if job.unwanted and self._process.machine.random.random() < 0.5:
             self._after(job, self._inThread(job, job.work.close))
         else:
             self._after(job, self._step(job))
@@ -96,11 +96,11 @@ class _SimLane(_Lane):
         return self._inThread(job, lambda: next(job.work))
 
     def _after(self, job: _Job, ended: tuple[object] | None) -> None:
-        if ended is None and job.unwanted.is_set():
+        if ended is None and job.unwanted:
             ended = self._inThread(job, job.work.close) or (None,)
         if ended is None:
             self._schedule(job)
-        elif not self.ended.is_set():
+        elif not self.ended:
             self._runner._done(self, job, ended[0])
 
     def _inThread(self, job: _Job, act: Callable[[], Any]) -> tuple[object] | None:
