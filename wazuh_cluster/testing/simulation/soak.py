@@ -31,6 +31,9 @@ _TLS = (2, 5)
 _SAFETY = (3,)
 _AGENTS = (0, 2, 3)
 
+#: After how many runs another process takes over: what was freed is in pieces then.
+_RUNS = 200
+
 #: What runs are called in the report.
 _NAMES = {
     (False, True): "healing, without TLS",
@@ -237,7 +240,7 @@ def main(arguments: Sequence[str]) -> int:
     until = monotonic() + options["minutes"] * 60.0
     # A pool takes whatever it is given, and is to stop in time nevertheless.
     room = Semaphore(2 * processes)
-    with get_context("spawn").Pool(processes, _begin) as pool:
+    with get_context("spawn").Pool(processes, _begin, (), _RUNS) as pool:
         for summary in pool.imap_unordered(summarize, _until(setups(base), until, room)):
             room.release()
             report.add(summary)
