@@ -758,7 +758,10 @@ class ClusterTests(StatusCase):
         self.pass_(GRACE + 5)
         status = self.cluster(second)
         self.assertEqual(["NODE_FAILED"], names(status))
-        self.assertIn("since the master began", status.health.reasons[0].text)
+        self.assertRegex(
+            status.health.reasons[0].text,
+            r"^not seen for 1\d s \(it was joined before the master began anew\): start it",
+        )
 
     def test_withoutLink(self) -> None:
         """

@@ -78,8 +78,13 @@ class KnownNodes:
         now = self._wallClock()
         for node in found[:MOST]:
             if node.state == JOINED:
+                # When it was seen last is on no disk.
                 node = evolve(
-                    node, state=FAILED, since=now, why="it has not come back since the master began"
+                    node,
+                    state=FAILED,
+                    since=now,
+                    lastKeepAlive=None,
+                    why="it was joined before the master began anew",
                 )
             self._nodes.setdefault(node.name, node)
 
@@ -138,7 +143,8 @@ class KnownNodes:
         @param stopped: whether it had said that it would be.
         """
         state = LEFT if stopped else FAILED
-        self._put(evolve(last, state=state, since=self._wallClock(), why=why))
+        now = self._wallClock()
+        self._put(evolve(last, state=state, since=now, lastKeepAlive=now, why=why))
 
     def forget(self, name: str) -> None:
         """

@@ -152,7 +152,7 @@ def row(node: NodeStatus, now: float) -> tuple[str, ...]:
     """
     report = node.report
     trip, offset = report.roundTrip, report.clockOffset
-    seen = node.lastKeepAlive if node.state == JOINED else node.since
+    seen = node.lastKeepAlive
     return (
         node.name,
         node.role,

@@ -96,7 +96,7 @@ def nodeReasons(node: NodeStatus, now: float) -> Iterator[Reason]:
             yield reason(
                 "NODE_FAILED",
                 name,
-                f"last seen {_ago(node, now)}{_because(node.why)}: start it, or see that it "
+                f"{_seen(node, now)}{_because(node.why)}: start it, or see that it "
                 "reaches the master (its logs/cluster.log says more); if it is gone for good: "
                 f"wazuh-cluster forget {name}",
             )
@@ -203,9 +203,10 @@ def _threadReasons(node: str, thread: ThreadStatus, now: float) -> Iterator[Reas
         )
 
 
-def _ago(node: NodeStatus, now: float) -> str:
-    seen = node.since if node.lastKeepAlive is None else max(node.since, node.lastKeepAlive)
-    return f"{span(now - seen)} ago"
+def _seen(node: NodeStatus, now: float) -> str:
+    if node.lastKeepAlive is None:
+        return f"not seen for {span(now - node.since)}"
+    return f"last seen {span(now - node.lastKeepAlive)} ago"
 
 
 def _because(why: str) -> str:
