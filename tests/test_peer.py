@@ -342,7 +342,16 @@ class PeerTests(SynchronousTestCase):
         While as many commands as allowed are being answered, no more is read;
         then it goes on where it was.
         """
-        pair = self.connect(openResponders=3)
+        # Besides its name, a question has a number and a clock of one octet each.
+        for limits in ({"openResponders": 3}, {"openBytes": 3 * (len("KeepAlive") + 2)}):
+            self.assertOpen(**limits)
+
+    def assertOpen(self, **limits: Any) -> None:
+        """
+        Three commands are worked on at a time.
+        """
+        pair = self.connect(**limits)
+        self.answers.asked.clear()
         answers: list[Deferred[Any]] = [Deferred() for _ in range(5)]
         pending = list(answers)
         original = self.answers.asked

@@ -23,6 +23,7 @@ class Limits:
     @ivar boxBytes: bytes in one AMP box.
     @ivar openResponders: commands of one peer that may be unanswered before
         nothing more is read from it.
+    @ivar openBytes: bytes of such commands, likewise.
     @ivar boxesPerTurn: boxes of one peer that are worked on before it is the
         others' turn.
     @ivar answerBytes: what may wait to be written to a peer, but for chunks,
@@ -60,7 +61,8 @@ class Limits:
 
     boxKeys: int = 16
     boxBytes: int = 70 * 1024
-    openResponders: int = 16
+    openResponders: int = 64
+    openBytes: int = 1024 * 1024
     boxesPerTurn: int = 16
     answerBytes: int = 256 * 1024
     unreadAnswers: int = 256
@@ -77,6 +79,6 @@ class Limits:
     manifestFiles: int = 500_000
     manifestBytes: int = 64 * 1024 * 1024
     workers: int = 1000
-    registrations: int = 10
+    registrations: int = 48
     greeting: int = 512
     greetingPerAddress: int = 256

@@ -97,7 +97,7 @@ class Peer(Protocol, amp.BoxDispatcher):
         self._closed: BaseException | None = None
         self._closeWaiters: list[Deferred[BaseException]] = []
         self._admitted = False
-        self._responding = 0
+        self._responding = self._respondingBytes = 0
         self._waiting = 0
         self._greeting: IDelayedCall | None = None
         self._since = since
@@ -363,12 +363,14 @@ class Peer(Protocol, amp.BoxDispatcher):
         """
         name = box[amp.COMMAND]
         self._permit(name)
+        size = sum(map(len, box.values()))
         self._responding += 1
-        if self._responding >= self.limits.openResponders:
+        self._respondingBytes += size
+        if not self._mayRespond:
             self._stopReading()
         # A locator is an application's own, and may raise.
         answering: Deferred[Any] = maybeDeferred(super().dispatchCommand, box)
-        answering.addBoth(self._responded)
+        answering.addBoth(self._responded, size)
         return answering.addErrback(self._responderFailed, name, amp.ASK in box)
 
     def _permit(self, name: bytes) -> None:
@@ -382,8 +384,19 @@ class Peer(Protocol, amp.BoxDispatcher):
         if not self._admitted and command is not Hello:
             raise ProtocolViolation(f"{_shown(name)} came before Hello was answered")
 
-    def _responded(self, result: object) -> object:
+    @property
+    def _mayRespond(self) -> bool:
+        """
+        Whether one command more may be worked on.
+        """
+        return (
+            self._responding < self.limits.openResponders
+            and self._respondingBytes < self.limits.openBytes
+        )
+
+    def _responded(self, result: object, size: int) -> object:
         self._responding -= 1
+        self._respondingBytes -= size
         self._readAgain()
         return result
 
@@ -467,7 +480,7 @@ class Peer(Protocol, amp.BoxDispatcher):
             self._parser.paused
             and self.live
             and not self._turn.over
-            and self._responding < self.limits.openResponders
+            and self._mayRespond
             and self._waiting <= self.limits.answerBytes
         ):
             self._parser.paused = False

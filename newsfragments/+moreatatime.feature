@@ -1,0 +1,1 @@
+A worker asks its master for 48 registrations at a time instead of 10: a crowd of agents is enrolled three times as fast. What a peer's questions may cost a node is bounded by their bytes too (``openBytes``).
