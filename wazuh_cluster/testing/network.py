@@ -8,7 +8,7 @@ C{clock.advance(0)} lets everything happen that can.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from attrs import define, frozen
@@ -300,9 +300,15 @@ class MemoryTransport:
 
 
 @implementer(IListeningPort)
-@define
-class _Port:
-    network: MemoryNetwork
+@define(eq=False)
+class MemoryPort:
+    """
+    A port at which something listens.
+
+    @ivar ports: where it is found as long as it is open.
+    """
+
+    ports: dict[MemoryAddress, Any]
     address: MemoryAddress
     factory: IProtocolFactory
 
@@ -310,7 +316,7 @@ class _Port:
         self.factory.doStart()
 
     def stopListening(self) -> Deferred[None]:
-        if self.network.ports.pop(self.address, None) is not None:
+        if self.ports.pop(self.address, None) is not None:
             self.factory.doStop()
         return succeed(None)
 
@@ -320,14 +326,24 @@ class _Port:
 
 @implementer(IStreamServerEndpoint)
 @define
-class _Server:
-    network: MemoryNetwork
+class MemoryServer:
+    """
+    An endpoint to listen on.
+
+    @ivar ports: the ports that are open.
+    @ivar makePort: makes another one of them.
+    """
+
+    ports: dict[MemoryAddress, Any]
     address: MemoryAddress
+    makePort: Callable[[dict[MemoryAddress, Any], MemoryAddress, IProtocolFactory], MemoryPort] = (
+        MemoryPort
+    )
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
-        if self.address in self.network.ports:
+        if self.address in self.ports:
             return fail(CannotListenError(self.address.host, self.address.port, "in use"))
-        port = self.network.ports[self.address] = _Port(self.network, self.address, protocolFactory)
+        port = self.ports[self.address] = self.makePort(self.ports, self.address, protocolFactory)
         port.startListening()
         return succeed(port)
 
@@ -357,7 +373,7 @@ class MemoryNetwork:
         self.latency = latency
         self.pieceSize = 64 * 1024
         self.carried = 0
-        self.ports: dict[MemoryAddress, _Port] = {}
+        self.ports: dict[MemoryAddress, MemoryPort] = {}
         # In the order in which they were made.
         self.transports: dict[MemoryTransport, None] = {}
         self._stalled: set[str] = set()
@@ -367,7 +383,7 @@ class MemoryNetwork:
         """
         An endpoint to listen on.
         """
-        return _Server(self, MemoryAddress(host, port))
+        return MemoryServer(self.ports, MemoryAddress(host, port))
 
     def client(
         self, host: str, port: int = 1516, source: str = "10.0.0.2"

@@ -8,13 +8,13 @@ not at all if that is dead.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
 
-from attrs import define
-from twisted.internet.defer import Deferred, fail, succeed
+from attrs import define, field
+from twisted.internet.defer import Deferred
 from twisted.internet.error import (
-    CannotListenError,
     ConnectionAborted,
     ConnectionDone,
     ConnectionLost,
@@ -23,7 +23,6 @@ from twisted.internet.error import (
 )
 from twisted.internet.interfaces import (
     IAddress,
-    IListeningPort,
     IProtocol,
     IProtocolFactory,
     IStreamClientEndpoint,
@@ -35,6 +34,8 @@ from wazuh_cluster.testing.network import (
     HIGH_WATER,
     MemoryAddress,
     MemoryNetwork,
+    MemoryPort,
+    MemoryServer,
     MemoryTransport,
 )
 
@@ -159,45 +160,13 @@ class SimTransport(MemoryTransport):
             self.process.enter(self._emptied)
 
 
-@implementer(IListeningPort)
 @define(eq=False)
-class _Port:
+class _Port(MemoryPort):
     """
     A port that a process listens on.
     """
 
-    network: SimNetwork
-    process: Host
-    address: MemoryAddress
-    factory: IProtocolFactory
-
-    def startListening(self) -> None:
-        self.factory.doStart()
-
-    def stopListening(self) -> Deferred[None]:
-        if self.network.listening.pop(self.address, None) is not None:
-            self.factory.doStop()
-        return succeed(None)
-
-    def getHost(self) -> IAddress:
-        return self.address
-
-
-@implementer(IStreamServerEndpoint)
-@define
-class _Server:
-    network: SimNetwork
-    process: Host
-    address: MemoryAddress
-
-    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
-        listening = self.network.listening
-        if self.address in listening:
-            return fail(CannotListenError(self.address.host, self.address.port, "in use"))
-        port = _Port(self.network, self.process, self.address, protocolFactory)
-        listening[self.address] = port
-        port.startListening()
-        return succeed(port)
+    process: Host = field(kw_only=True)
 
 
 @implementer(IStreamClientEndpoint)
@@ -303,7 +272,8 @@ class SimNetwork(MemoryNetwork):
         """
         An endpoint on which a process can listen.
         """
-        return _Server(self, process, MemoryAddress(process.name, port))
+        address = MemoryAddress(process.name, port)
+        return MemoryServer(self.listening, address, partial(_Port, process=process))
 
     def clientOf(self, process: Host, host: str, port: int = 1516) -> IStreamClientEndpoint:
         """
