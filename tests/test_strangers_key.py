@@ -217,7 +217,7 @@ class ViolationTests(StrangersCase):
             attacker = await self.trusted(name, eachWrite=True)
         attacker.say(says)
         await self.untilClosed(attacker)
-        text = f"[Worker {name}] [Main] Left: {reason}" if join else reason
+        text = f"WARNING: [Worker {name}] [Main] Left: {reason}" if join else reason
         await self.until(lambda: text in "".join(self.lines), text)
 
     async def test_boxes(self) -> None:

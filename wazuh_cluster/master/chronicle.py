@@ -8,7 +8,7 @@ from __future__ import annotations
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IReactorTime
 
-from wazuh_cluster.errors import NotTrusted, PassedBy, Refused
+from wazuh_cluster.errors import NotTrusted, PassedBy, ProtocolViolation, Refused
 from wazuh_cluster.journal import KEEP_ALIVE, MAIN, Journal
 from wazuh_cluster.model import WorkerInfo
 from wazuh_cluster.repeats import Latest, Repeats, repeated
@@ -62,10 +62,10 @@ class Chronicle:
     def left(self, log: Journal, name: str, why: BaseException) -> None:
         """
         A worker that was joined is gone: a warning, if because nobody trusts
-        it any more.
+        it any more, or because it said what no worker says.
         """
         reason = _line(why)
-        say = log.warn if isinstance(why, NotTrusted) else log.info
+        say = log.warn if isinstance(why, NotTrusted | ProtocolViolation) else log.info
         self._workers.note(
             name, "left", lambda held: repeated(say, held, "Left: {reason}.", reason=reason)
         )
