@@ -19,6 +19,7 @@ from wazuh_cluster.home import (
     chooseOwner,
     homeId,
     makeHome,
+    managerVersion,
     unmakeFolders,
 )
 from wazuh_cluster.testing.state import MemoryState
@@ -56,6 +57,26 @@ class HomeTests(SynchronousTestCase):
         A relative home is made absolute, for daemons that change their folder.
         """
         self.assertEqual(os.path.join(os.getcwd(), "h"), Home("h").path)
+
+    def test_managerVersion(self) -> None:
+        """
+        The manager's version is what its file says, if that says one.
+        """
+        home = Home(self.mktemp())
+        os.makedirs(home.path)
+        self.assertEqual("", managerVersion(home))
+        for content, version in (
+            (b'{"version": "4.14.7", "stage": "rc1"}', "4.14.7"),
+            (b'{"version": "v4.12.0"}', "4.12.0"),
+            (b'{"version": 4}', ""),
+            (b'{"version": "\x1b[31m"}', ""),
+            (b"[]", ""),
+            (b"[" * 100_000, ""),
+            (b"\xff", ""),
+        ):
+            with open(home.join("VERSION.json"), "wb") as file:
+                file.write(content)
+            self.assertEqual(version, managerVersion(home))
 
     def test_analysisdStarts(self) -> None:
         """

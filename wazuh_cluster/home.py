@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import glob
+import json
 import os
 import pwd
 import re
@@ -19,6 +20,9 @@ from wazuh_cluster.interfaces import IState
 
 DEFAULT_HOME = "/var/ossec"
 ACCOUNT = "wazuh"
+
+#: How much of a manager's C{VERSION.json} is read.
+_VERSION_SIZE = 4096
 
 #: Wazuh's folders that a node works with, and their modes; parents first.
 FOLDERS: tuple[tuple[str, int], ...] = (
@@ -168,6 +172,22 @@ class Home:
                 except FileNotFoundError:
                     continue
         return starts
+
+
+def managerVersion(home: Home) -> str:
+    """
+    The version of the Wazuh manager that is installed in a home, as its
+    C{VERSION.json} says: C{4.14.7}; empty if it does not say. Blocks.
+    """
+    try:
+        with open(home.join("VERSION.json"), "rb") as file:
+            found = json.loads(file.read(_VERSION_SIZE))
+    except (OSError, ValueError, RecursionError):
+        return ""
+    version = found.get("version") if isinstance(found, dict) else None
+    if not isinstance(version, str) or not re.fullmatch(r"v?[0-9][0-9A-Za-z.-]{0,31}", version):
+        return ""
+    return version.removeprefix("v")
 
 
 def defaultHome(environment: Mapping[str, str]) -> str:

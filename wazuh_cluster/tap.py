@@ -55,6 +55,7 @@ from wazuh_cluster.home import (
     checkHomeId,
     chooseOwner,
     defaultHome,
+    managerVersion,
     requireFolder,
 )
 from wazuh_cluster.homelock import HomeLock
@@ -391,6 +392,7 @@ def _node(
             limits=settings.limits,
             codecs=codecs,
             integrityInterval=settings.interval or MASTER_INTERVAL,
+            wazuhVersion=managerVersion(home),
             address=config.masters[0] if config.masters else config.bindAddr,
             troubles=_troubles(config),
         )
@@ -415,6 +417,7 @@ def _node(
         limits=settings.limits,
         codecs=codecs,
         integrityInterval=settings.interval or WORKER_INTERVAL,
+        wazuhVersion=managerVersion(home),
         troubles=_troubles(config),
     )
 
