@@ -243,13 +243,15 @@ class SupervisedTests(ManagerCase):
 
     def test_portFails(self) -> None:
         """
-        A port that cannot be opened keeps it from being up, and is said.
+        A port that cannot be opened keeps it from being up, and is said, once.
         """
         port: Deferred[Any] = Deferred()
         supervised = self.make(port)
         supervised.startService()
         self.turn()
         port.errback(OSError("no\nway"))
+        # Nobody else is to hear of it.
+        self.assertIsNone(self.successResultOf(port))
         self.assertEqual(["STATUS=A port cannot be opened: no\\nway\n"], self.server.heard())
         self.reactor.advance(STATUS_INTERVAL)
         supervised.stopService()

@@ -237,7 +237,8 @@ class Supervised(Service):
         if within is not None:
             # Twice as often as it is wanted, for any turn may be late.
             self._loop(within / 2, self._alive)
-        waiting = DeferredList([each() for each in self._whenListening], fireOnOneErrback=True)
+        ports = [each() for each in self._whenListening]
+        waiting = DeferredList(ports, fireOnOneErrback=True, consumeErrors=True)
         waiting.addCallbacks(self._listening, self._notListening).addErrback(self._bug)
 
     def _listening(self, _: object) -> None:
