@@ -145,6 +145,7 @@ def requireRoom(folder: str, jobs: Sequence[str], runs: int, sizes: Sizes) -> No
     for name, spec, copies in (
         ("small", sizes.small, 1 + _COPIES * runs),
         ("large", sizes.large, 1 + _COPIES * runs),
+        ("text", sizes.large, 1 + _COPIES * runs),
         ("nothing", sizes.small, 1 + _COPIES),
     ):
         if name in jobs:

@@ -26,6 +26,7 @@ class Sizes:
 
     @ivar small: the many small files.
     @ivar large: the few large ones.
+    @ivar stream: how many bytes one stream has.
     @ivar rules: the files beside which one changes.
     @ivar workers: on how many workers it is waited for.
     @ivar resting: with how many files nodes are at rest.
@@ -46,6 +47,7 @@ class Sizes:
 
     small: TreeSpec = field(factory=lambda: TreeSpec(10_000, 1024, 8192))
     large: TreeSpec = field(factory=lambda: TreeSpec(20, 25 * _MIB, 25 * _MIB))
+    stream: int = 1_000_000_000
     rules: TreeSpec = field(factory=lambda: TreeSpec(500, 1024, 8192))
     workers: tuple[int, ...] = (1, 10, 50)
     resting: tuple[int, ...] = (1000, 10_000, 100_000)
@@ -65,6 +67,7 @@ class Sizes:
 QUICK = Sizes(
     TreeSpec(1000, 1024, 8192),
     TreeSpec(4, 5 * _MIB, 5 * _MIB),
+    stream=50_000_000,
     rules=TreeSpec(100, 1024, 8192),
     workers=(1, 3),
     resting=(1000,),

@@ -152,11 +152,21 @@ def workerOf(service: IService) -> WorkerService:
     return worker
 
 
+def plainEnvironment(checkout: str, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """
+    An environment in which a process finds the packages in a checkout; and
+    keeps their bytecode, as an installed package has it.
+    """
+    before = environment.get("PYTHONPATH")
+    path = f"{checkout}{os.pathsep}{before}" if before else checkout
+    plain = {**environment, "PYTHONPATH": path}
+    plain.pop("PYTHONDONTWRITEBYTECODE", None)
+    return plain
+
+
 def nodeEnvironment(environment: Mapping[str, str], checkout: str, events: str) -> dict[str, str]:
     """
     An environment in which a process finds the package, its plugin and this
     module in a checkout.
     """
-    before = environment.get("PYTHONPATH")
-    path = f"{checkout}{os.pathsep}{before}" if before else checkout
-    return {**environment, "PYTHONPATH": path, EVENTS: events}
+    return {**plainEnvironment(checkout, environment), EVENTS: events}

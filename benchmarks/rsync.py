@@ -88,14 +88,17 @@ class RsyncDaemon:
                 time.sleep(0.02)
         raise BenchmarkFailed(f"{self.folder}: rsync's daemon does not listen")
 
-    def pull(self, target: str) -> float:
+    def pull(self, target: str, compressed: bool = False) -> float:
         """
         Bring the folder's copy in C{target} up to date.
 
+        @param compressed: whether it travels compressed.
         @return: how long the client's whole process took, in seconds.
         """
         os.makedirs(target, exist_ok=True)
-        command = [self.program, "-a", f"rsync://{ADDRESS}:{self.port}/tree/", f"{target}/"]
+        options = "-az" if compressed else "-a"
+        source = f"rsync://{ADDRESS}:{self.port}/tree/"
+        command = [self.program, options, source, f"{target}/"]
         started = time.perf_counter()
         ended = subprocess.run(command, stdin=subprocess.DEVNULL, check=False)
         seconds = time.perf_counter() - started

@@ -324,13 +324,14 @@ class CommandTests(SynchronousTestCase):
         os.makedirs(folder)
         error = self.assertRaises(BenchmarkFailed, requireRoom, folder, ["large"], 5, huge)
         self.assertIn("--folder", str(error))
+        self.assertRaises(BenchmarkFailed, requireRoom, folder, ["text"], 5, huge)
         requireRoom(folder, ["nothing"], 5, Sizes(small=TreeSpec(1, 1, 1)))
 
     def test_realProcesses(self) -> None:
         """
         Jobs give tables, between real processes; without rsync too.
         """
-        jobs = ["small", "nothing", "change", "rest", "crowd", "agents"]
+        jobs = ["small", "text", "nothing", "change", "rest", "crowd", "agents"]
         sizes = Sizes(
             TreeSpec(20, 100, 200, 5),
             TreeSpec(2, 9, 9),
@@ -367,6 +368,20 @@ class CommandTests(SynchronousTestCase):
             self.assertIn(MISSING, said[0])
         else:
             self.assertIn("rsync", small["in place"]["beside"])
+            self.assertIn("-az", found["text"]["rows"]["rsync"]["label"])
+
+    def test_stream(self) -> None:
+        """
+        So does the one between two ends that have no disk.
+        """
+        sizes = Sizes(patience=60.0, pause=0.0, stream=3_000_000)
+        folder = os.path.abspath(self.mktemp())
+        os.makedirs(folder)
+        result = measure(["stream"], folder, 1, sizes, None, lambda text: None)
+        rows = json.loads(json.dumps(result.toJSON()))["jobs"]["stream"]["rows"]
+        self.assertGreater(rows["transfer"]["median"], 0)
+        self.assertIn("of it", rows["transfer"]["beside"])
+        self.assertGreater(rows["blocking receiver"]["median"], 0)
 
     def test_registrations(self) -> None:
         """

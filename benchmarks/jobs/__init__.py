@@ -18,6 +18,7 @@ from benchmarks.jobs import (
     nothingtodo,
     registrations,
     rest,
+    stream,
 )
 from benchmarks.report import Section
 
@@ -25,6 +26,8 @@ JOBS: Mapping[str, Callable[[Bench], Section]] = {
     "joined": joined.run,
     "small": firstsync.small,
     "large": firstsync.large,
+    "text": firstsync.text,
+    "stream": stream.run,
     "nothing": nothingtodo.run,
     "change": change.run,
     "rest": rest.run,

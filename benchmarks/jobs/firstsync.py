@@ -17,6 +17,8 @@ from benchmarks.nodes import BenchmarkFailed, node
 from benchmarks.report import Section
 from benchmarks.rsync import MISSING
 from benchmarks.trees import TreeSpec, lastChange, seen
+from wazuh_cluster.protocol import codecsHere
+from wazuh_cluster.protocol.compression import offer
 
 
 def small(bench: Bench) -> Section:
@@ -31,6 +33,13 @@ def large(bench: Bench) -> Section:
     A few large ones.
     """
     return _firstSync(bench, bench.sizes.large, "etc/lists")
+
+
+def text(bench: Bench) -> Section:
+    """
+    The same, which can be compressed well, beside C{rsync -z}.
+    """
+    return _firstSync(bench, bench.sizes.large, "etc/lists", compressed=True)
 
 
 @define
@@ -49,7 +58,7 @@ class _Times:
     memory: MemoryRuns = field(factory=MemoryRuns)
 
 
-def _firstSync(bench: Bench, spec: TreeSpec, item: str) -> Section:
+def _firstSync(bench: Bench, spec: TreeSpec, item: str, compressed: bool = False) -> Section:
     section = Section(
         f"first sync of {spec.files:,} files of {_sizes(spec)} "
         f"({spec.totalSize / 1e6:.1f} MB) to an empty worker; {bench.runs} runs"
@@ -67,9 +76,9 @@ def _firstSync(bench: Bench, spec: TreeSpec, item: str) -> Section:
     works = [ours, bare]
     program = bench.rsync
     if program is not None:
-        works.insert(1, lambda: _theirs(bench, program, master, expected, times))
+        works.insert(1, lambda: _theirs(bench, program, master, expected, times, compressed))
     bench.alternate(works)
-    _rows(section, times)
+    _rows(section, times, compressed)
     return section
 
 
@@ -104,11 +113,12 @@ def _theirs(
     master: MasterHome,
     expected: dict[str, tuple[int, int]],
     times: _Times,
+    compressed: bool,
 ) -> None:
     target = bench.place("rsynced")
     with bench.rsyncDaemon(program, master) as daemon:
         daemon.start()
-        seconds = daemon.pull(target)
+        seconds = daemon.pull(target, compressed)
         began = time.perf_counter()
         settle(target, 0.0)
         times.rsync.append(seconds)
@@ -123,12 +133,13 @@ def _check(tree: str, expected: dict[str, tuple[int, int]], who: str) -> None:
         raise BenchmarkFailed(f"{tree}: not the master's files after {who}: {wrong[0]}")
 
 
-def _rows(section: Section, times: _Times) -> None:
+def _rows(section: Section, times: _Times, compressed: bool) -> None:
     rsync = durable = None
     if times.rsync:
-        rsync = section.add("rsync", "rsync -a, its whole process", Figure(times.rsync))
+        name = "rsync -az" if compressed else "rsync -a"
+        rsync = section.add("rsync", f"{name}, its whole process", Figure(times.rsync))
         durable = section.add(
-            "rsync durable", "rsync -a, and one syncfs after it", Figure(times.rsyncDurable)
+            "rsync durable", f"{name}, and one syncfs after it", Figure(times.rsyncDurable)
         )
     else:
         section.notes.append(MISSING)
@@ -145,6 +156,13 @@ def _rows(section: Section, times: _Times) -> None:
     section.add("worker cpu", "worker: processor time, start included", Figure(times.workerCpu))
     section.add("master cpu", "master: processor time of the sync", Figure(times.masterCpu))
     times.memory.addRows(section, "after the sync")
+    if compressed:
+        names = offer(codecsHere())
+        section.notes.append(
+            f"The nodes compress as well, by {names}."
+            if names
+            else "The nodes do not compress: neither Python 3.14 nor backports.zstd is there."
+        )
     section.notes.append(
         "The last file is in place when its inode changed last (the rename). The sync also "
         "makes all durable (two syncfs), looks at it again and reports; rsync does not."
