@@ -58,12 +58,14 @@ class PlantedBug:
     @ivar breaks: what must not be so.
     @ivar plant: plants it.
     @ivar found: parts of the problems of which one is found.
+    @ivar agents: whether it takes agents to find it.
     """
 
     name: str
     breaks: str
     plant: Callable[[Patch], None]
     found: tuple[str, ...]
+    agents: bool = False
 
     def setup(self) -> Setup:
         """
@@ -75,13 +77,15 @@ class PlantedBug:
 BUGS: list[PlantedBug] = []
 
 
-def bug(breaks: str, *found: str) -> Callable[[Callable[[Patch], None]], None]:
+def bug(
+    breaks: str, *found: str, agents: bool = False
+) -> Callable[[Callable[[Patch], None]], None]:
     """
     Register a function that plants a bug under its own name.
     """
 
     def register(plant: Callable[[Patch], None]) -> None:
-        BUGS.append(PlantedBug(plant.__name__, breaks, plant, found))
+        BUGS.append(PlantedBug(plant.__name__, breaks, plant, found, agents))
 
     return register
 
@@ -448,7 +452,8 @@ def find(planted: PlantedBug) -> Setup | None:
 
     @return: what finds it, with the first seed that does.
     """
-    return next((Setup(seed) for seed in range(SEEDS) if isFound(planted, Setup(seed))), None)
+    setups = (Setup(seed, agents=planted.agents) for seed in range(SEEDS))
+    return next((setup for setup in setups if isFound(planted, setup)), None)
 
 
 def _runWith(planted: PlantedBug, function: Callable[..., Result], *arguments: Any) -> Result:

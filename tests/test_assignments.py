@@ -31,7 +31,7 @@ from wazuh_cluster.agents.groupnames import (
     writeGroups,
 )
 from wazuh_cluster.agents.interfaces import IAssignments
-from wazuh_cluster.errors import StoreFailed
+from wazuh_cluster.errors import Stopped, StoreFailed
 from wazuh_cluster.integrity import RealFileSystem
 from wazuh_cluster.testing.assignments import MemoryAssignments
 from wazuh_cluster.testing.assignmentscontract import BAD_NAMES, AssignmentsContractMixin
@@ -227,6 +227,17 @@ class FileAssignmentsTests(AssignmentsContractMixin, SynchronousTestCase):
         return FileAssignments(
             self.fs, b"/h", ImmediateRunner(), self.clock.seconds, lambda size: b"r" * size
         )
+
+    def test_stops(self) -> None:
+        """
+        What waits when the runner is stopped says so.
+        """
+        runner = ClockRunner(self.clock)
+        assignments = FileAssignments(self.fs, b"/h", runner, self.clock.seconds)
+        asked = [assignments.missing(["web"]), assignments.assign({1: ("default",)})]
+        runner.stop()
+        for each in asked:
+            self.failureResultOf(each, Stopped)
 
     def said(self) -> list[str]:
         """

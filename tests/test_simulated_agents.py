@@ -13,6 +13,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from wazuh_cluster.agents import ACTIVE, DISCONNECTED
+from wazuh_cluster.requests.names import AGENTS_REMOVE, GROUPS_ASSIGN, GROUPS_CREATE
 from wazuh_cluster.testing.simulation import Agents, Files, SimCluster
 from wazuh_cluster.testing.simulation.contents import KEYS
 from wazuh_cluster.testing.simulation.disk import SimDisk
@@ -193,6 +195,22 @@ class HistoryTests(SynchronousTestCase):
         self.told(self.asks("b1"), lineOf(1, "a1"))
         self.assertBroken("b1 is told")
 
+    def test_ownDuplicate(self) -> None:
+        """
+        Who is refused for another of its name, and there was none but itself.
+        """
+        refusal = b"ERROR: Duplicate name. Unable to add agent"
+        attempt = self.asks("a1")
+        self.file(lineOf(1, "a1"))
+        attempt.written = refusal
+        self.history.wrote(attempt, self.disk, _PATH)
+        self.assertBroken("is in its own way")
+        self.problems.clear()
+        another = self.asks("a1")
+        another.written = refusal
+        self.history.wrote(another, self.disk, _PATH)
+        self.assertEqual(self.problems, [])
+
     def test_otherMaster(self) -> None:
         """
         A master that is another one, or as it was, may give its ids again.
@@ -246,7 +264,115 @@ class AgentsTests(SynchronousTestCase):
         self.assertEqual(self.agents.history.ids(), [1, 2, 3])
         files: Any = self.cluster.parts[0]
         self.assertTrue(self.cluster.runUntil(lambda: files.unwell() is None, 30))
+        self.heal()
+
+    def enroll(self, agent: int, node: str) -> int:
+        """
+        One of the part's own agents enrolls.
+
+        @return: its id.
+        """
+        own = self.agents._agents[agent]
+        # Until it asks for no group that is not there.
+        while own.line is None:
+            self.agents._ask(own, node)
+            self.assertTrue(self.cluster.runUntil(lambda: own.attempt is None, 15, 0.1))
+        return int(own.line.split()[0])
+
+    def operate(self, node: str, name: str, body: dict[str, Any]) -> None:
+        """
+        Somebody asks a node for something, and is answered.
+        """
+        answers: list[bytes] = []
+        self.agents._operate(self.cluster.machines[node], name, body, answers.append)
+        self.assertTrue(self.cluster.runUntil(lambda: bool(answers), 5, 0.1))
+
+    def test_lives(self) -> None:
+        """
+        An agent reports at one node and then at another, comes into a group and is
+        removed: all is well after each step, and as it should be.
+        """
+        id = self.enroll(0, "w1")
+        agent = self.agents._agents[0]
+        self.cluster.run(5)
+        for node, event in (("w1", ACTIVE), ("w2", DISCONNECTED), ("hub", ACTIVE)):
+            self.agents._hears(self.cluster.machines[node], agent, event)
+            self.cluster.run(12)
+            record = self.agents._of(self.cluster.master).fleet.rows[id]
+            self.assertEqual((record.event, record.node), (event, node))
+        self.operate("w2", GROUPS_CREATE, {"name": "web"})
+        self.operate("hub", GROUPS_ASSIGN, {"id": id, "groups": ["web"], "add": False})
+        self.cluster.run(12)
+        place = self.cluster.machines["w2"].path(b"queue/agent-groups/%03d" % id)
+        self.assertEqual(self.cluster.machines["w2"].disk.contentOf(place), b"web\n")
+        self.heal()
+        self.agents.history.leaves(id)
+        self.operate("w1", AGENTS_REMOVE, {"ids": [id], "purge": True})
+        self.agents.history.removed(id)
+        self.cluster.run(12)
+        self.assertEqual(self.agents._of(self.cluster.master).fleet.rows, {})
+        self.assertIsNone(self.cluster.machines["w2"].disk.contentOf(place))
+        self.heal()
+
+    def heal(self) -> None:
+        """
+        All becomes well, and people see it so.
+        """
+        self.agents.heal()
+
+        def well() -> bool:
+            self.agents.tend()
+            return self.agents.unwell() is None
+
+        self.assertTrue(self.cluster.runUntil(well, 40, 3.0), self.agents.unwell())
+
+    def test_unwell(self) -> None:
+        """
+        What should not be in the end is found.
+        """
+        id = self.enroll(0, "hub")
+        self.heal()
+        master = self.cluster.master
+        rows = self.agents._of(master).fleet
+        right = dict(rows.rows)
+
+        def found(text: str) -> None:
+            self.assertIn(text, str(self.agents.unwell()))
+
+        rows.commit({**right, 77: right[id]})
+        found("has records of [77]")
+        rows.commit({})
+        found("has not heard what a0 reported last")
+        rows.commit(right)
+        write(master, b"queue/agent-groups/077", b"default\n")
+        found("is of nobody")
+        master.disk.remove(master.path(b"queue/agent-groups/077"))
+        write(master, b"queue/agent-groups/%03d" % id, b"default,db\n")
+        found("which is not there")
+        master.disk.remove(master.path(b"queue/agent-groups/%03d" % id))
         self.assertIsNone(self.agents.unwell())
+        self.agents._page = {}
+        found("are not")
+        self.agents._page = {id: "disconnected"}
+        found("is disconnected, and it is active")
+
+    def test_keyBeforeGroups(self) -> None:
+        """
+        A worker that has an agent's groups and not its key is found.
+        """
+        id = self.enroll(0, "w1")
+        self.cluster.run(5)
+        worker = self.cluster.machines["w1"]
+        process = worker.process
+        assert process is not None
+        path = worker.path(b"queue/agent-groups/%03d" % id)
+        worker.disk.put(path, b"default\n")
+        self.agents.touched(process, path)
+        self.assertEqual(self.cluster.problems, [])
+        worker.disk.put(worker.path(KEYS), b"")
+        self.agents.touched(process, worker.path(KEYS))
+        self.agents.touched(process, path)
+        self.assertIn("before it has its key", self.cluster.problems.pop())
 
     def test_away(self) -> None:
         """

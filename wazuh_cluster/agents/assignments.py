@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager, suppress
 from functools import partial
 from typing import TypeVar
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -33,7 +33,7 @@ from wazuh_cluster.agents.groupnames import (
 )
 from wazuh_cluster.agents.interfaces import IAssignments
 from wazuh_cluster.agents.model import Group, formatId
-from wazuh_cluster.errors import GroupRefused, StoreFailed
+from wazuh_cluster.errors import GroupRefused, Stopped, StoreFailed
 from wazuh_cluster.integrity.folders import Owner, giveTo, joined, makeWay
 from wazuh_cluster.integrity.paths import MAX_DEPTH
 from wazuh_cluster.integrity.temporary import isTemporary, temporaryName
@@ -528,6 +528,8 @@ def _unreadable(error: OSError) -> str:
 
 def _storeFailed(failure: Failure) -> Failure:
     error = failure.value
+    if isinstance(error, CancelledError):
+        return Failure(Stopped("the node stops"))
     if not isinstance(error, OSError):
         return failure
     said = os.strerror(error.errno) if error.errno else str(error)

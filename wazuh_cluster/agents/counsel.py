@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from wazuh_cluster.agents.groupcommit import GroupCommit
 from wazuh_cluster.agents.interfaces import IAssignments, IRegistrationTimes
 from wazuh_cluster.agents.model import Agent, AgentStatus, formatId
-from wazuh_cluster.errors import ClusterError, StoreFailed
+from wazuh_cluster.errors import ClusterError, Stopped, StoreFailed
 from wazuh_cluster.failures import Failures, oneLine
 from wazuh_cluster.journal import Journal
 
@@ -81,6 +81,9 @@ class Counsel:
         names = {name for groups in asked for name in groups}
         try:
             missing = frozenset(await self.assignments.missing(sorted(names)))
+        except Stopped:
+            # So does whoever asks.
+            raise
         except Exception:
             self._groupFailures.failed(Failure())
             raise
@@ -100,6 +103,8 @@ class Counsel:
             try:
                 found[agent.id] = await answer
                 self._statusFailures.succeeded()
+            except Stopped:
+                found[agent.id] = None
             except Exception:
                 found[agent.id] = None
                 self._statusFailures.failed(Failure())

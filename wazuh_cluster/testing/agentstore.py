@@ -31,7 +31,8 @@ class MemoryAgentStore:
         See L{IAgentStore.take}.
         """
         for agent, record in self.kept.items():
-            self.kept[agent] = evolve(record, heard=min(record.heard, now))
+            if record.heard > now:
+                self.kept[agent] = evolve(record, heard=now)
         newer = 0
         for record in records:
             heard = min(record.heard, now)

@@ -5,18 +5,24 @@ known of them, and when all nodes know what they should.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha1
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 from twisted.application.service import IService
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol
 from twisted.python.failure import Failure
 
-from wazuh_cluster.agents import ACTIVE, DISCONNECTED, PENDING, ClientKeysRegistrar
+from wazuh_cluster.agents import (
+    ACTIVE,
+    DISCONNECTED,
+    NEVER_CONNECTED,
+    PENDING,
+    ClientKeysRegistrar,
+)
 from wazuh_cluster.agents.assignments import FileAssignments
 from wazuh_cluster.agents.clientkeys import parseAgent
 from wazuh_cluster.agents.groupnames import agentOf, readGroups
@@ -24,6 +30,16 @@ from wazuh_cluster.authsettings import AuthSettings, ForceRules
 from wazuh_cluster.enrollment import EnrollmentService
 from wazuh_cluster.errors import ClusterError
 from wazuh_cluster.interfaces import IRunner
+from wazuh_cluster.protocol.bodies import readBody, writeBody
+from wazuh_cluster.requests.names import (
+    AGENTS_PAGE,
+    AGENTS_REMOVE,
+    GROUPS_ASSIGN,
+    GROUPS_CREATE,
+    GROUPS_DELETE,
+    GROUPS_UNASSIGN,
+)
+from wazuh_cluster.requests.table import Asker
 from wazuh_cluster.state import DirectoryState
 from wazuh_cluster.testing.openrequests import MemoryOpenRequests
 from wazuh_cluster.testing.simulation.contents import KEYS
@@ -60,6 +76,17 @@ _RULES = (
     ForceRules(afterRegistrationTime=60.0, disconnectedTime=30.0),
     ForceRules(enabled=False),
 )
+
+#: After how many seconds without a word an agent counts as disconnected.
+_SILENCE = 300.0
+
+#: For how many seconds it is open what the master says of an agent at that moment.
+_EDGE = 20.0
+
+#: For how many seconds it counts what people are told.
+_FRESH = 10.0
+
+_SOMEBODY = Asker("somebody", administers=True, remedy="")
 
 _PATH = HOME + b"/" + KEYS
 
@@ -153,6 +180,9 @@ class Agents(Part):
         # Whether faults have ended, and who has reported since.
         self._calm = False
         self._reported: set[str] = set()
+        # What people were told last of all agents, their statuses; and when.
+        self._page: dict[int, str] = {}
+        self._paged = -_FRESH
         # Agents of whom records and groups may stay.
         self._byHand: set[int] = set()
 
@@ -208,6 +238,7 @@ class Agents(Part):
             fileSystem=process.disk,
             rules=self._rules,
             hostName=process.name,
+            silence=_SILENCE,
             assignments=assignments,
             wallClock=machine.wallClock,
             monotonic=process.clock.seconds,
@@ -218,6 +249,8 @@ class Agents(Part):
             "registrar": given.registrar,
             "assignments": assignments,
             "store": SimStore(process, own.health, own.fleet, self.statuses.committed),
+            "administrators": [each.nodeName for each in self.cluster.workers],
+            "disconnectionTime": _SILENCE,
         }
 
     def _of(self, machine: SimMachine) -> _Machine:
@@ -394,27 +427,20 @@ class Agents(Part):
 
     def remove(self, world: World, machine: SimMachine, action: Action) -> None:
         """
-        Somebody removes an agent, by the master.
+        Somebody removes an agent.
         """
-        process = machine.process
         ids = self.history.ids()
-        if process is None or not ids:
+        if not ids:
             return
         id = action.pick(ids)
         self.history.leaves(id)
-        process.enter(self._remove, process, id, action.seconds < 1.0)
 
-    def _remove(self, process: SimProcess, id: int, purge: bool) -> None:
-        node = process.node
-        if not node.running:
-            return
-
-        def removed(agents: Sequence[Any]) -> None:
-            self.cluster.say(process.name, f"* agent {id} is removed")
+        def removed(answer: bytes) -> None:
+            self.cluster.say(machine.name, f"* agent {id} is removed")
             self.history.removed(id)
 
-        asking = Deferred.fromCoroutine(node.agents.administration.remove([id], purge))
-        asking.addCallback(removed).addErrback(_notDone)
+        purge = action.seconds < 1.0
+        self._operate(machine, AGENTS_REMOVE, {"ids": [id], "purge": purge}, removed)
 
     def group(self, world: World, machine: SimMachine, action: Action) -> None:
         """
@@ -425,40 +451,44 @@ class Agents(Part):
             return
         id, group = action.pick(ids), _GROUPS[int(action.number * 7919) % len(_GROUPS)]
         kind = int(action.number * 1000) % 4
-
-        def change(node: Any) -> Any:
-            if kind == 3:
-                return node.agents.assignments.unassign(id, [group])
-            return node.agents.assignments.assign(id, [group], kind == 2)
-
-        self._operate(machine, change)
+        what: dict[str, Any] = {"id": id, "groups": [group]}
+        if kind == 3:
+            self._operate(machine, GROUPS_UNASSIGN, what)
+        else:
+            self._operate(machine, GROUPS_ASSIGN, {**what, "add": kind == 2})
 
     def makeGroup(self, world: World, machine: SimMachine, action: Action) -> None:
         """
         Somebody makes a group.
         """
-        group = action.pick(_GROUPS)
-        self._operate(machine, lambda node: node.agents.assignments.create(group))
+        self._operate(machine, GROUPS_CREATE, {"name": action.pick(_GROUPS)})
 
     def removeGroup(self, world: World, machine: SimMachine, action: Action) -> None:
         """
         Somebody removes a group.
         """
-        group = action.pick(_GROUPS[1:])
-        self._operate(machine, lambda node: node.agents.assignments.delete(group))
+        self._operate(machine, GROUPS_DELETE, {"name": action.pick(_GROUPS[1:])})
 
-    def _operate(self, machine: SimMachine, change: Callable[[Any], Awaitable[object]]) -> None:
+    def _operate(
+        self,
+        machine: SimMachine,
+        name: str,
+        body: dict[str, Any],
+        done: Callable[[bytes], object] = lambda answer: None,
+    ) -> None:
         """
-        Somebody changes something on the master.
+        Somebody asks a node for something, as local programs do.
         """
         process = machine.process
+        if process is None or process.stopping is not None or not process.node.running:
+            return
+        requests = process.node.requests
 
-        async def operate() -> None:
-            await change(node)
+        def ask() -> None:
+            asking = Deferred.fromCoroutine(requests.perform(_SOMEBODY, name, writeBody(body)))
+            asking.addCallbacks(done, _notDone)
 
-        if process is not None and process.node.running:
-            node = process.node
-            process.enter(lambda: Deferred.fromCoroutine(operate()).addErrback(_notDone))
+        process.enter(ask)
 
     def written(self, machine: SimMachine, path: bytes, content: bytes) -> None:
         """
@@ -568,6 +598,12 @@ class Agents(Part):
             machine = self._random.choice(machines)
             if agent.line in (machine.disk.contentOf(_PATH) or b""):
                 self._hears(machine, agent, ACTIVE)
+        self._operate(self._random.choice(machines), AGENTS_PAGE, {}, self._told)
+
+    def _told(self, answer: bytes) -> None:
+        agents = readBody(answer, dict)["agents"]
+        self._page = {int(each["id"]): str(each["status"]) for each in agents}
+        self._paged = self.cluster.clock.seconds()
 
     def unwell(self) -> str | None:
         """
@@ -589,19 +625,40 @@ class Agents(Part):
             if id not in rows or rows[id].version != agent.last:
                 return f"the master has not heard what {agent.name} reported last"
         strangers = rows.keys() - registered - self._byHand
-        return f"the master has records of {sorted(strangers)}" if strangers else None
+        if strangers:
+            return f"the master has records of {sorted(strangers)}"
+        return self._unwellPage(registered, rows)
+
+    def _unwellPage(self, registered: set[int], rows: Rows) -> str | None:
+        """
+        What is wrong with what people are told of agents.
+        """
+        page, now = self._page, self.cluster.clock.seconds()
+        if now - self._paged > _FRESH:
+            return "nobody says which agents there are"
+        if page.keys() != registered:
+            return f"people are told of agents {sorted(page.keys() ^ registered)}, or are not"
+        for agent, status in page.items():
+            wanted = NEVER_CONNECTED
+            if agent in rows:
+                silent = now - self.statuses.heardAt(rows[agent])
+                if abs(silent - _SILENCE) < _EDGE or self.statuses.isExcused(agent):
+                    continue
+                wanted = DISCONNECTED if silent > _SILENCE else rows[agent].event
+            if status != wanted:
+                return f"people are told that agent {agent} is {status}, and it is {wanted}"
+        return None
 
     def _unwellGroups(self) -> str | None:
         master = self.cluster.master
         registered = set(self.history.ids())
         for path in master.disk.listTree(HOME):
-            relative = path[len(HOME) + 1 :]
-            if not relative.startswith(ASSIGNMENTS):
+            if not path.startswith(ASSIGNMENTS) or path == ASSIGNMENTS:
                 continue
-            agent = agentOf(relative[len(ASSIGNMENTS) :])
+            agent = agentOf(path[len(ASSIGNMENTS) :])
             if agent is None or agent not in registered | self._byHand:
-                return f"{relative!r} is of nobody"
-            for group in readGroups(master.disk.contentOf(path) or b""):
+                return f"{path!r} is of nobody"
+            for group in readGroups(master.disk.contentOf(master.path(path)) or b""):
                 place = master.path(b"etc/shared/" + group.encode("ascii"))
                 if master.disk.statusOf(place) is None:
                     return f"agent {agent} is in {group}, which is not there"
@@ -619,9 +676,10 @@ class Agents(Part):
         See L{Part.doings}.
         """
         return (
-            "RegisterAgent",
-            "RegisterAgent",
+            # The dangerous moment.
+            *["RegisterAgent"] * 6,
             "UndoRegistration",
+            "SyncAgentInfo",
             "SyncAgentInfo",
             "AssignGroups",
         )
@@ -653,12 +711,12 @@ class Agents(Part):
         """
         return {
             "enroll": Kind(12, self.enroll, BOTH),
-            "remove": Kind(3, self.remove, MASTER),
+            "remove": Kind(3, self.remove, BOTH),
             "hand": Kind(1, self.edit, MASTER),
             "report": Kind(12, self.report, BOTH),
-            "group": Kind(5, self.group, MASTER),
-            "new-group": Kind(1.5, self.makeGroup, MASTER),
-            "no-group": Kind(0.7, self.removeGroup, MASTER),
+            "group": Kind(5, self.group, BOTH),
+            "new-group": Kind(1.5, self.makeGroup, BOTH),
+            "no-group": Kind(0.7, self.removeGroup, BOTH),
             "first": Kind(2, self.first, WORKER),
             "database": Kind(1.5, self.trouble, BOTH, True),
             "silence": Kind(0.7, self.silence, BOTH, True),
@@ -675,7 +733,7 @@ def _keyHash(line: bytes) -> str:
 
 
 def _notDone(failure: Failure) -> None:
-    failure.trap(ClusterError, CancelledError)
+    failure.trap(ClusterError)
 
 
 def _idsIn(content: bytes) -> set[int]:

@@ -302,14 +302,15 @@ class SimSource:
             id: evolve(record, heard=uptimeAt(record.heard)) for id, record in table.rows.items()
         }
         self._connection = _Connection(process, health, lambda: None, self._commit)
+        self._kept = dict(self._memory.kept)
 
     def _commit(self) -> None:
-        rows = {
-            id: evolve(record, heard=self._heard(record))
-            for id, record in self._memory.kept.items()
-        }
-        if rows != self._table.rows:
-            self._table.commit(rows)
+        kept = self._memory.kept
+        if kept != self._kept:
+            self._kept = dict(kept)
+            self._table.commit(
+                {id: evolve(record, heard=self._heard(record)) for id, record in kept.items()}
+            )
 
     def report(self, records: Sequence[AgentRecord]) -> Deferred[None]:
         """

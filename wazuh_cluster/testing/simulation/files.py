@@ -194,6 +194,14 @@ class Files(Part):
         if before and now and before[0] != now[0] and before[1] == now[1]:
             process.broken("client.keys changes twice in one second: Wazuh does not see that")
 
+    def _keysEdited(self, machine: SimMachine) -> None:
+        """
+        Somebody has changed them there: an installation that looked at them a
+        moment ago cannot know that.
+        """
+        isLate = machine.process is not None and machine.process.installing
+        self._keys[machine.name] = None if isLate else _keysOf(machine)
+
     def _isAround(self, relative: bytes) -> bool:
         """
         Whether it is a folder of an item, on the way to one, or a temporary
@@ -409,7 +417,7 @@ class Files(Part):
         An agent gets a new key; or somebody writes the agents' keys on a worker.
         """
         write(machine, KEYS, self.contents.make(KEYS))
-        self._keys[machine.name] = _keysOf(machine)
+        self._keysEdited(machine)
 
     def append(self, world: World, machine: SimMachine, action: Action) -> None:
         """
@@ -501,14 +509,14 @@ class Files(Part):
         """
         path = action.pick(self._drifting)
         write(machine, path, self.contents.meant(path, b"drift %f\n" % action.number))
-        self._keys[machine.name] = _keysOf(machine)
+        self._keysEdited(machine)
 
     def lose(self, world: World, machine: SimMachine, action: Action) -> None:
         """
         Somebody removes a file on a worker.
         """
         remove(machine, action.pick(self._drifting))
-        self._keys[machine.name] = _keysOf(machine)
+        self._keysEdited(machine)
 
     def extra(self, world: World, machine: SimMachine, action: Action) -> None:
         """

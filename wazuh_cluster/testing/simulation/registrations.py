@@ -39,6 +39,8 @@ class History:
         self._ends: dict[Attempt, float] = {}
         # Name to its attempts.
         self._attempts: dict[str, list[Attempt]] = {}
+        # Those that found others of their name or address there.
+        self._inTheWay: set[Attempt] = set()
         # Line to the attempt that it was the answer of, on any master.
         self._answers: dict[bytes, Attempt] = {}
         # Id to line: what is there; what is somebody's without being an answer;
@@ -66,6 +68,8 @@ class History:
         """
         self._attempts.setdefault(attempt.name, []).append(attempt)
         self._eras[attempt] = self._era
+        if any(_clash(attempt.name, attempt.ip, line) for line in self._there.values()):
+            self._inTheWay.add(attempt)
 
     def ended(self, attempt: Attempt) -> None:
         """
@@ -85,6 +89,8 @@ class History:
         if match is None:
             if not REFUSAL.fullmatch(text):
                 self._broken(f"{attempt.name} is told {text!r}")
+            elif b"Duplicate" in text and not self._mayBeDuplicate(attempt):
+                self._broken(f"{attempt.name} is told {text!r}, and is in its own way")
             return
         line = b" ".join(match.groups()) + b"\n"
         if match[2].decode("ascii") != attempt.name:
@@ -213,6 +219,22 @@ class History:
         """
         return list(self._there)
 
+    def _mayBeDuplicate(self, attempt: Attempt) -> bool:
+        """
+        Whether there may have been another of an agent's name, or at its address.
+        """
+        return (
+            attempt in self._inTheWay
+            or self._eras[attempt] != self._era
+            or any(
+                each is not attempt
+                and (each.name == attempt.name or each.ip == attempt.ip != "any")
+                and self._ends.get(each, attempt.began) >= attempt.began - _WORKED_OFF
+                for attempts in self._attempts.values()
+                for each in attempts
+            )
+        )
+
     def _set(self, there: dict[int, bytes]) -> None:
         self._there = there
 
@@ -236,6 +258,11 @@ class History:
             for attempts in self._attempts.values()
             for attempt in attempts
         )
+
+
+def _clash(name: str, ip: str, line: bytes) -> bool:
+    agent = parseAgent(line.rstrip(b"\n"))
+    return agent is not None and (agent.name == name or agent.ip == ip != "any")
 
 
 def _lines(content: bytes) -> Iterator[tuple[int, bytes]]:

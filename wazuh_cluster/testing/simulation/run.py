@@ -28,6 +28,9 @@ SECONDS = 540.0
 #: How many actions there are in that time.
 ACTIONS = 45
 
+#: How many more there are with agents.
+AGENTS_ACTIONS = 15
+
 #: Within how many virtual seconds after the last fault all must be well. The slowest
 #: way there: the connection looks alive to the worker and is not (20 s for an answer
 #: that does not come), the next attempts fail too (backoff of 20 s at most, then 30 s
@@ -154,7 +157,8 @@ def run(
         if random.random() < _PEACE:
             kinds = {name: kind for name, kind in kinds.items() if not kind.isFault}
         doings = doingsOf(parts)
-        schedule = tuple(makeSchedule(random, kinds, nodes, doings, setup.seconds, ACTIONS))
+        count = ACTIONS + (AGENTS_ACTIONS if setup.agents else 0)
+        schedule = tuple(makeSchedule(random, kinds, nodes, doings, setup.seconds, count))
     cluster.peaceful = not any(kinds[action.kind].isFault for action in schedule)
     problem: str | None = None
     healed = 0.0

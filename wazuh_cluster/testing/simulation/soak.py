@@ -18,11 +18,12 @@ from attrs import define, field, frozen
 from twisted.logger import globalLogBeginner
 from twisted.python import usage
 
-from wazuh_cluster.testing.simulation.faults import FAULTS
+from wazuh_cluster.testing.simulation.agents import Agents
+from wazuh_cluster.testing.simulation.files import Files
 from wazuh_cluster.testing.simulation.report import commandOf, describe
 from wazuh_cluster.testing.simulation.run import Setup, run
 from wazuh_cluster.testing.simulation.shrink import kindOf, shrink
-from wazuh_cluster.testing.simulation.world import IDLE
+from wazuh_cluster.testing.simulation.world import IDLE, kindsOf
 
 #: Of so many runs in turn, which are over TLS, in which faults do not end, and which are
 #: with agents.
@@ -33,6 +34,9 @@ _AGENTS = (0, 2, 3)
 
 #: After how many runs another process takes over: what was freed is in pieces then.
 _RUNS = 200
+
+#: All that are faults, of whatever part.
+_FAULTS = [name for name, kind in kindsOf((Files(), Agents())).items() if kind.isFault]
 
 #: What runs are called in the report.
 _NAMES = {
@@ -138,7 +142,7 @@ class Report:
         """
         yield (
             f"{sum(self.runs.values())} seeds, {sum(self.virtual.values()) / 3600:.1f} virtual "
-            f"hours, {sum(self.kinds[name] for name in FAULTS)} faults."
+            f"hours, {sum(self.kinds[name] for name in _FAULTS)} faults."
         )
         for name, number in sorted(self.runs.items()):
             minutes = self.cost[name] / 60.0
@@ -160,13 +164,13 @@ class Report:
                 ("", *[_short(command) for command in commands], IDLE),
                 *(
                     (fault, *(str(self.struck[fault, each]) for each in (*commands, IDLE)))
-                    for fault in FAULTS
+                    for fault in _FAULTS
                 ),
             ]
         )
         missing = [
             f"{fault} x {command}"
-            for fault in FAULTS
+            for fault in _FAULTS
             for command in commands
             if not self.struck[fault, command]
         ]

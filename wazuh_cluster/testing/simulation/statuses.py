@@ -83,6 +83,12 @@ class Statuses:
                 )
             self._excused.discard(agent)
 
+    def isExcused(self, agent: int) -> bool:
+        """
+        Whether the master may be wrong about when an agent was heard.
+        """
+        return agent in self._excused
+
     def excuse(self, agents: Collection[int]) -> None:
         """
         The master's clock may be another one than that by which it knows these.
