@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests import plantedagents
 from tests.plantedbugs import BUGS, SEEDS, find, isFound
 from wazuh_cluster.testing.simulation import run
 
@@ -25,7 +26,8 @@ class PlantedTests(SynchronousTestCase):
         for planted in BUGS:
             setup = planted.setup()
             if not isFound(planted, setup):
-                again = f"python -m tests.plantedbugs {planted.name}"
+                module = plantedagents.__name__ if planted.agents else "tests.plantedbugs"
+                again = f"python -m {module} {planted.name}"
                 print(f"its case does not find {planted.name} any more: {again}", end=" ")
                 found = find(planted)
                 self.assertIsNotNone(found, f"{planted.name} is not found by {SEEDS} seeds")
