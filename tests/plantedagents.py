@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from tests.plantedbugs import Patch, bug, main
 from wazuh_cluster.agents import linefile
+from wazuh_cluster.agents.assignments import FileAssignments
 from wazuh_cluster.agents.heard import HeardBatch, decodeBatch
 from wazuh_cluster.agents.judge import Judge
 from wazuh_cluster.agents.keysbook import KeysBook
@@ -29,6 +30,7 @@ from wazuh_cluster.integrity.prepare import Preparation
 from wazuh_cluster.interfaces import IFolder, IOpenFile, Slices
 from wazuh_cluster.master import agentinfo
 from wazuh_cluster.master.agentinfo import MasterAgentInfo
+from wazuh_cluster.master.agents import MasterAgents
 from wazuh_cluster.master.assignments import MasterAssignments
 
 
@@ -215,6 +217,37 @@ def groupsStay(patch: Patch) -> None:
         return
 
     patch(MasterAssignments, "forget", forget)
+
+
+@agentBug("No agent is in a group that is not there.", "which is not there")
+def groupRemovedAlone(patch: Patch) -> None:
+    """
+    A group is removed, and its agents are not told.
+    """
+    before = FileAssignments._write
+
+    def write(self: FileAssignments, wanted: dict[int, tuple[str, ...]]) -> Slices[None]:
+        if all(groups in ((), ("default",)) for groups in wanted.values()):
+            return
+        yield from before(self, wanted)
+
+    patch(FileAssignments, "_write", write)
+
+
+# The reactor.
+
+
+@agentBug("No Deferred fails unheard.", "a Deferred failed unheard")
+def lookUnheard(patch: Patch) -> None:
+    """
+    Nobody hears when C{client.keys} cannot be looked at though it changed.
+    """
+
+    def keysChanged(self: MasterAgents) -> None:
+        if self._registrar is not None:
+            self._registrar.load()
+
+    patch(MasterAgents, "keysChanged", keysChanged)
 
 
 if __name__ == "__main__":

@@ -131,7 +131,7 @@ class _Machine:
     @ivar open: what its node has in memory that outlives processes.
     @ivar dark: when it lost its power last.
     @ivar keys: the C{client.keys} that its node installed last.
-    @ivar first: path to content, of the groups that agents first had there.
+    @ivar first: paths of the groups that agents first had there.
     """
 
     health: Health
@@ -140,7 +140,7 @@ class _Machine:
     open: MemoryOpenRequests
     dark: float = -1.0
     keys: bytes | None = None
-    first: dict[bytes, bytes] = field(factory=dict)
+    first: set[bytes] = field(factory=set)
 
 
 @define(eq=False)
@@ -321,7 +321,9 @@ class Agents(Part):
         if (
             # What one that goes leaves behind goes after its key.
             agent in self.history.ids()
-            and content not in (None, self._of(machine).first.get(path))
+            and content is not None
+            # What came there first needs no key.
+            and path not in self._of(machine).first
             # Unless somebody there changed the keys.
             and keys == self._of(machine).keys
             and agent not in _idsIn(keys or b"")
@@ -495,7 +497,7 @@ class Agents(Part):
         See L{Part.written}.
         """
         if machine.isWorker and path.startswith(ASSIGNMENTS):
-            self._of(machine).first[machine.path(path)] = content
+            self._of(machine).first.add(machine.path(path))
 
     def first(self, world: World, machine: SimMachine, action: Action) -> None:
         """
