@@ -30,7 +30,6 @@ from wazuh_cluster.integrity.prepare import Preparation
 from wazuh_cluster.interfaces import IFolder, IOpenFile, Slices
 from wazuh_cluster.master import agentinfo
 from wazuh_cluster.master.agentinfo import MasterAgentInfo
-from wazuh_cluster.master.agents import MasterAgents
 from wazuh_cluster.master.assignments import MasterAssignments
 
 
@@ -232,22 +231,6 @@ def groupRemovedAlone(patch: Patch) -> None:
         yield from before(self, wanted)
 
     patch(FileAssignments, "_write", write)
-
-
-# The reactor.
-
-
-@agentBug("No Deferred fails unheard.", "a Deferred failed unheard")
-def lookUnheard(patch: Patch) -> None:
-    """
-    Nobody hears when C{client.keys} cannot be looked at though it changed.
-    """
-
-    def keysChanged(self: MasterAgents) -> None:
-        if self._registrar is not None:
-            self._registrar.load()
-
-    patch(MasterAgents, "keysChanged", keysChanged)
 
 
 if __name__ == "__main__":
