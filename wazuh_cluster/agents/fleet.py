@@ -98,7 +98,9 @@ class Fleet:
         """
         found: list[AgentStatus] = []
         for _ in range(_MOST_STEPS):
-            agents = await self._agents(after, wanted)
+            # With a filter, few of those that are looked at may be wanted.
+            step = min(_STEP, most - len(found)) if wanted == _ALL else _STEP
+            agents = await self._agents(after, wanted, step)
             if not agents:
                 return FleetPage(found, None)
             after = agents[-1].id
@@ -136,18 +138,18 @@ class Fleet:
         (status,) = await self._complete(await self._fitting([registered], _ALL))
         return status
 
-    async def _agents(self, after: int, wanted: FleetFilter) -> Sequence[Agent]:
+    async def _agents(self, after: int, wanted: FleetFilter, step: int) -> Sequence[Agent]:
         """
-        The next registered agents that may be wanted.
+        The next registered agents that may be wanted, so many at most.
         """
         if wanted.ids is None:
-            return await self._registrar.page(after, _STEP)
+            return await self._registrar.page(after, step)
         found: list[Agent] = []
         for number in sorted(number for number in wanted.ids if number > after):
             agent = await self._registrar.get(number)
             if agent is not None:
                 found.append(agent)
-            if len(found) == _STEP:
+            if len(found) == step:
                 break
         return found
 

@@ -162,20 +162,29 @@ class OpenKeys:
         """
         The agent of a slot in use.
         """
+        return self._find(slot, 0)[0]
+
+    def _find(self, slot: int, begin: int) -> tuple[Agent, int]:
+        """
+        The agent of a slot in use, and where the line after its own begins.
+
+        @param begin: where a line of its block begins that may be its own.
+        """
         id = self.index.ids.idAt(slot)
         assert id is not None
         block = self._lines.block(self.index.ids.blockAt(slot))
         if id not in self.index.repeated:
             # As nearly all are written; a damaged line may begin so too.
             start = b"%03d " % id
-            at = 0 if block.startswith(start) else block.find(b"\n" + start) + 1
-            agent = parseAgent(block[at : _endOfLine(block, at)])
+            at = begin if block.startswith(start, begin) else block.find(b"\n" + start) + 1
+            end = _endOfLine(block, at)
+            agent = parseAgent(block[at:end])
             if agent is not None and agent.id == id:
-                return agent
+                return agent, end + 1
         for line in block.split(b"\n"):
             agent = parseAgent(line)
             if agent is not None and agent.id == id:
-                return agent
+                return agent, 0
         raise FileChanged(f"agent {formatId(id)} is not where it was")
 
     def named(self, name: str) -> list[Agent]:
@@ -198,9 +207,13 @@ class OpenKeys:
         """
         ids = self.index.ids
         found: dict[int, Agent] = {}
-        # Block by block: the file need not be in the order of the ids.
+        # Block by block: the file need not be in the order of the ids. But mostly
+        # it is, and then no line has to be looked for.
+        block, begin = -1, 0
         for n, slot in enumerate(sorted(ids.after(after, most), key=ids.blockAt)):
-            found[slot] = self.at(slot)
+            if ids.blockAt(slot) != block:
+                block, begin = ids.blockAt(slot), 0
+            found[slot], begin = self._find(slot, begin)
             if n % _INDEX_STEP == 0:
                 yield
         return [found[slot] for slot in sorted(found)]
