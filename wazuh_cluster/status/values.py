@@ -224,7 +224,7 @@ class NodeStatus:
 
     @ivar role: L{MASTER<wazuh_cluster.model.MASTER>} or
         L{WORKER<wazuh_cluster.model.WORKER>}.
-    @ivar state: L{JOINED}; L{LEFT}, if it was stopped; L{FAILED}, if its link
+    @ivar state: C{joined}; C{left}, if it was stopped; C{failed}, if its link
         ended otherwise and did not come back.
     @ivar since: since when it is that.
     @ivar why: one line on why it is not joined.
