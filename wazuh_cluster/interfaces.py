@@ -442,7 +442,7 @@ class IWatcher(Interface):
     """
 
     watching = Attribute(
-        "Whether it does now: where it cannot, only scans find changes. @type: L{bool}"
+        "Whether it does now: where it cannot, only scans find changes. @type: C{bool}"
     )
 
     def start(runner: IRunner, changed: Callable[[Collection[bytes] | None], None]) -> None:

@@ -80,13 +80,13 @@ class MemoryTransport:
 
     def getPeer(self) -> IAddress:  # type: ignore[override]
         """
-        See L{ITransport}.
+        See C{ITransport}.
         """
         return self._peer
 
     def getHost(self) -> IAddress:  # type: ignore[override]
         """
-        See L{ITransport}.
+        See C{ITransport}.
         """
         return self._host
 
@@ -145,7 +145,7 @@ class MemoryTransport:
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
         """
-        See L{ITransport}.
+        See C{ITransport}.
         """
         self.write(b"".join(data))
 

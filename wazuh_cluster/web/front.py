@@ -116,7 +116,7 @@ class Front(Resource):
 
     def render(self, request: Any) -> Any:
         """
-        See L{twisted.web.resource.IResource}.
+        See C{twisted.web.resource.IResource}.
         """
         transport = request.channel.transport
         self.answering.add(transport)

@@ -50,7 +50,7 @@ class Action:
     @ivar number: what else is left to chance, from 0 to 1.
     @ivar seconds: how long it lasts, where it lasts.
     @ivar during: a name of what has to be under way at that machine: then it befalls
-        not before it is, or after L{PATIENCE}; C{""} for nothing.
+        not before it is, or after C{PATIENCE}; C{""} for nothing.
     """
 
     at: float
