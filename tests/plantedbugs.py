@@ -45,6 +45,9 @@ FOLDER = Path(__file__).parent / "cases" / "planted"
 #: How many seeds may be needed to find one.
 SEEDS = 200
 
+#: How many others are tried with the schedule of one.
+_NEAR = 60
+
 #: As C{TestCase.patch}.
 Patch = Callable[[Any, str, Any], object]
 
@@ -444,6 +447,18 @@ def isFound(planted: PlantedBug, setup: Setup) -> bool:
     """
     problem = _runWith(planted, run, setup).problem
     return problem is not None and any(found in problem for found in planted.found)
+
+
+def findNear(planted: PlantedBug) -> Setup | None:
+    """
+    Look for a bug with the schedule that is kept for it, which other seeds may need
+    since the package changed: to try them is quick.
+
+    @return: what finds it.
+    """
+    kept = planted.setup()
+    others = (evolve(kept, seed=seed) for seed in range(_NEAR))
+    return next((setup for setup in (kept, *others) if isFound(planted, setup)), None)
 
 
 def find(planted: PlantedBug) -> Setup | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -15,6 +16,7 @@ from zope.interface import implementer
 
 from tests.memorycase import HOME, LARGE, STATE, MemoryCase
 from wazuh_cluster.interfaces import IRunner, Slices
+from wazuh_cluster.protocol import Limits
 from wazuh_cluster.restartdue import RestartDue
 from wazuh_cluster.state import DirectoryState
 from wazuh_cluster.testing.runner import ImmediateRunner
@@ -386,7 +388,9 @@ class DiskTests(MemoryCase):
         master = self.startMaster()
         self.patch(self, "runner", lambda name: runner)
         self.startWorker()
-        self.put("master", "etc/lists/large", LARGE[::-1], 3)
+        # More than a window, however it is compressed.
+        large = Random(1).randbytes(2 * Limits().window)
+        self.put("master", "etc/lists/large", large, 3)
         self.disks["worker"].before("file.write", None, runner.hang)
         self.pass_(600, 0.5)
         self.assertEqual(1, len(master.statuses()))
