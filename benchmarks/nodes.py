@@ -19,7 +19,7 @@ from io import StringIO
 from attrs import define, field, frozen
 
 import benchmarks
-from benchmarks.probe import CROWD, HOME, ROLE, nodeEnvironment
+from benchmarks.probe import CROWD, HOME, QUIET, ROLE, nodeEnvironment
 from benchmarks.processes import Memory, forgetPeak, memoryOf, processorTimeOf
 from wazuh_cluster.scripts.main import main as wazuhCluster
 
@@ -252,6 +252,14 @@ def node(home: str) -> TwistdProcess:
     return TwistdProcess(
         os.path.join(home, "benchmark"), ["wazuh-cluster", f"--home={home}", "--verbose"], {}
     )
+
+
+def quietNode(home: str) -> TwistdProcess:
+    """
+    The same without them: what many peers say is not logged.
+    """
+    arguments = ["wazuh-cluster", f"--home={home}"]
+    return TwistdProcess(os.path.join(home, "benchmark"), arguments, {QUIET: "1"})
 
 
 def checkedWorker(home: str) -> TwistdProcess:

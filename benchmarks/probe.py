@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred
-from twisted.logger import ILogObserver, LogEvent, Logger, formatEvent
+from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, formatEvent
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -29,6 +29,7 @@ EVENTS = "WAZUH_CLUSTER_BENCHMARK_EVENTS"
 HOME = "WAZUH_CLUSTER_BENCHMARK_HOME"
 ROLE = "WAZUH_CLUSTER_BENCHMARK_ROLE"
 CROWD = "WAZUH_CLUSTER_BENCHMARK_CROWD"
+QUIET = "WAZUH_CLUSTER_BENCHMARK_QUIET"
 
 #: What makes a checked worker look at its integrity now.
 CHECK_NOW = signal.SIGUSR2
@@ -44,11 +45,17 @@ class EventFile:
     its level and its text.
     """
 
-    def __init__(self, file: IO[str]) -> None:
+    def __init__(self, file: IO[str], quiet: bool = False) -> None:
+        """
+        @param quiet: whether debug lines are left out.
+        """
         self._file = file
+        self._quiet = quiet
 
     def __call__(self, event: LogEvent) -> None:
         level = event.get("log_level")
+        if self._quiet and level is LogLevel.debug:
+            return
         text = formatEvent(event)
         failure = event.get("log_failure")
         if isinstance(failure, Failure):
@@ -66,7 +73,7 @@ def observer() -> EventFile:
     """
     For C{twistd --logger}.
     """
-    return EventFile(open(os.environ[EVENTS], "a", encoding="utf-8"))
+    return EventFile(open(os.environ[EVENTS], "a", encoding="utf-8"), QUIET in os.environ)
 
 
 class Checks(Service):

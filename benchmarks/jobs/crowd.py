@@ -9,7 +9,7 @@ import time
 
 from benchmarks.figures import Figure
 from benchmarks.harness import Bench, MasterHome
-from benchmarks.nodes import BenchmarkFailed, TwistdProcess, crowd, node
+from benchmarks.nodes import BenchmarkFailed, TwistdProcess, crowd, quietNode
 from benchmarks.report import Section
 from benchmarks.trees import TreeSpec
 
@@ -31,7 +31,7 @@ def run(bench: Bench) -> Section:
         master = bench.master(TreeSpec(0, 0, 0), "etc/rules")
         with open(os.path.join(master.home, "etc", "wazuh_cluster.ini"), "a") as settings:
             settings.write(f"[limits]\nworkers = {size + 10}\n")
-        with node(master.home) as hub, crowd(bench.workerHome(master), size) as workers:
+        with quietNode(master.home) as hub, crowd(bench.workerHome(master), size) as workers:
             hub.start().until("Changes are noticed at once", patience)
             time.sleep(bench.sizes.between)
             before = hub.memory().resident
