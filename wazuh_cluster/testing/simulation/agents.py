@@ -21,6 +21,7 @@ from wazuh_cluster.agents import (
     DISCONNECTED,
     NEVER_CONNECTED,
     PENDING,
+    AgentRecord,
     ClientKeysRegistrar,
 )
 from wazuh_cluster.agents.assignments import FileAssignments
@@ -109,7 +110,7 @@ class Agent:
     @ivar attempt: what it asks now.
     @ivar line: its line in C{client.keys}, as far as it was told.
     @ivar wants: whether it wants to be registered.
-    @ivar last: the version that it reported last.
+    @ivar last: what a node noted last of it; C{None} for nothing.
     """
 
     name: str
@@ -117,7 +118,7 @@ class Agent:
     attempt: Attempt | None = None
     line: bytes | None = None
     wants: bool = False
-    last: str = ""
+    last: AgentRecord | None = None
 
 
 @define(eq=False)
@@ -526,10 +527,13 @@ class Agents(Part):
             return
         id = int(agent.line.split(b" ", 1)[0])
         record = self.statuses.hear(id, event, machine.name, machine.uptime())
+        isCalm, heardAt = self._calm, self.statuses.heardAt
 
         def reported(result: object) -> None:
-            agent.last = record.version
-            if self._calm:
+            # What was heard before may be noted after.
+            if agent.last is None or heardAt(agent.last) <= heardAt(record):
+                agent.last = record
+            if isCalm:
                 self._reported.add(agent.name)
 
         def report() -> None:
@@ -624,7 +628,7 @@ class Agents(Part):
             if agent.name not in self._reported:
                 return f"{agent.name} has not reported yet"
             id = int(agent.line.split(b" ", 1)[0])
-            if id not in rows or rows[id].version != agent.last:
+            if id not in rows or agent.last is None or rows[id].version != agent.last.version:
                 return f"the master has not heard what {agent.name} reported last"
         strangers = rows.keys() - registered - self._byHand
         if strangers:
