@@ -88,6 +88,30 @@ class SqliteAgentStoreTests(AgentCase):
         found: Sequence[AgentState] = self.successResultOf(store.states(1, 99_999_999))
         return [state.id for state in found]
 
+    def test_removedDurably(self) -> None:
+        """
+        What is removed is synced at once, so that no power cut brings it back; what is
+        taken is not.
+        """
+        store = self.fleetStore()
+        connection = store._database.connection()
+        said: list[str] = []
+        connection.set_trace_callback(said.append)
+
+        def steps() -> list[str]:
+            kept = [each for each in said if each.startswith(("PRAGMA", "COMMIT"))]
+            said.clear()
+            return kept
+
+        self.take(store, fullRecord(1, NOW), fullRecord(2, NOW))
+        self.assertEqual(steps(), ["COMMIT"])
+        self.successResultOf(store.remove([1]))
+        self.assertEqual(
+            steps(), ["PRAGMA synchronous=FULL", "COMMIT", "PRAGMA synchronous=NORMAL"]
+        )
+        self.assertEqual(connection.execute("PRAGMA synchronous").fetchone(), (1,))
+        self.assertEqual(self.ids(store), [2])
+
     def test_restart(self) -> None:
         """
         A new process has all that the old one answered.

@@ -170,6 +170,18 @@ class DatabaseTests(ClusterMixin, SynchronousTestCase):
         self.assertIn(1, seen)
         self.assertTrue(len(self.table.rows) > 10)
 
+    def test_removed(self) -> None:
+        """
+        What was removed stays so.
+        """
+        for _ in range(20):
+            self.take(1)
+            self.cluster.run(1)
+            self.store.remove([1])
+            self.cluster.run(1)
+            self.table.losePower()
+            self.assertEqual(dict(self.table.rows), {})
+
     def test_goesWithTheHome(self) -> None:
         """
         Another home has another database, and a copy of one has the same.

@@ -73,6 +73,8 @@ class Database:
         self._connect = connect
         self._connection: sqlite3.Connection | None = None
         self.damaged = False
+        # Whether a commit may be undone by a power cut.
+        self._isLax = False
 
     @property
     def isOpen(self) -> bool:
@@ -114,22 +116,31 @@ class Database:
                 raise sqlite3.DatabaseError(f"malformed: {found}")
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self, durable: bool = False) -> Iterator[sqlite3.Connection]:
         """
         What is done within is there as a whole, or not at all.
 
+        @param durable: whether it, and all before it, must outlive a power cut too.
         @raise StoreFailed: if SQLite does not do it.
         """
         connection = self.connection()
         with self.complaining():
-            connection.execute("BEGIN IMMEDIATE")
+            stricter = durable and self._isLax
+            if stricter:
+                connection.execute("PRAGMA synchronous=FULL")
             try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):
-                    connection.execute("ROLLBACK")
-                raise
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield connection
+                    connection.execute("COMMIT")
+                except BaseException:
+                    with suppress(sqlite3.Error):
+                        connection.execute("ROLLBACK")
+                    raise
+            finally:
+                if stricter:
+                    with suppress(sqlite3.Error):
+                        connection.execute("PRAGMA synchronous=NORMAL")
 
     @contextmanager
     def complaining(self) -> Iterator[None]:
@@ -202,7 +213,8 @@ class Database:
             if "locked" in str(error):
                 raise
             mode = str(error)
-        if mode == "wal":
+        self._isLax = mode == "wal"
+        if self._isLax:
             # A commit outlives the process. What a power cut takes is sent
             # again: it cuts the links too, and after a join everything is sent.
             connection.execute("PRAGMA synchronous=NORMAL")

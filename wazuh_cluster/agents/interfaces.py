@@ -276,7 +276,7 @@ class IAgentStore(Interface):
 
     def remove(ids: Collection[int]) -> Deferred[None]:
         """
-        Forget these agents.
+        Forget these agents. When it fires, no power cut brings them back.
         """
 
     def records(ids: Collection[int]) -> Deferred[Mapping[int, AgentRecord]]:

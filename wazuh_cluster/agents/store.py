@@ -164,7 +164,7 @@ class SqliteAgentStore:
     An L{IAgentStore<wazuh_cluster.agents.interfaces.IAgentStore>} in one file.
 
     What was answered outlives the process. A power cut may take the last of
-    it, and never damages the file.
+    it, but for what was removed, and never damages the file.
     """
 
     def __init__(self, database: Database, runner: IRunner) -> None:
@@ -229,9 +229,11 @@ class SqliteAgentStore:
     def _work(self, items: Sequence[list[_Take | _Remove]]) -> Slices[list[list[Any]]]:
         results: list[list[Any]] = []
         rows = _Rows()
+        # A record that came back would stay: nobody sends it again, or removes it.
+        removing = any(isinstance(each, _Remove) for item in items for each in item)
         yield
         try:
-            with self._database.transaction() as connection:
+            with self._database.transaction(durable=removing) as connection:
                 for item in items:
                     done = []
                     for each in item:

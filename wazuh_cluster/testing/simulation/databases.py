@@ -107,13 +107,14 @@ class Table:
         content = self._machine.disk.contentOf(self._path)
         return int(content) if content else 0
 
-    def commit(self, rows: Rows) -> None:
+    def commit(self, rows: Rows, durable: bool = False) -> None:
         """
-        This is there now. A power cut may leave what was there before.
+        This is there now. A power cut may leave what was there before, unless it is
+        durable.
         """
         self._versions.append(dict(rows))
         self._keep(len(self._versions) - 1)
-        if self._random.random() < 0.3:
+        if self._random.random() < 0.3 or durable:
             self._durable = len(self._versions) - 1
 
     def losePower(self) -> None:
@@ -229,6 +230,7 @@ class SimStore:
         self._committed = committed
         self._memory = MemoryAgentStore()
         self._plain = PlainStore(self._memory)
+        self._removes = False
         self._connection = _Connection(process, health, self._begin, self._commit)
 
     def _begin(self) -> None:
@@ -236,8 +238,9 @@ class SimStore:
 
     def _commit(self) -> None:
         before, after = self._table.rows, self._memory.kept
+        removes, self._removes = self._removes, False
         if before != after:
-            self._table.commit(after)
+            self._table.commit(after, removes)
             self._committed(before, after)
 
     def take(self, records: Sequence[AgentRecord], now: float) -> Deferred[int]:
@@ -256,7 +259,11 @@ class SimStore:
         """
         See L{IAgentStore<wazuh_cluster.agents.IAgentStore>}.
         """
-        return self._connection.do(lambda: _now(self._memory.remove(ids)))
+        return self._connection.do(lambda: self._forget(ids))
+
+    def _forget(self, ids: Collection[int]) -> None:
+        self._removes = True
+        _now(self._memory.remove(ids))
 
     def records(self, ids: Collection[int]) -> Deferred[Mapping[int, AgentRecord]]:
         """
