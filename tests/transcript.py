@@ -141,6 +141,7 @@ def record() -> str:
         state=_state(b"\x11"),
         runner=lambda name: ImmediateRunner(),
         wallClock=clock.seconds,
+        memory=lambda: 40_000_000,
         uptime=clock.seconds,
     )
     worker = WorkerService(
@@ -154,6 +155,7 @@ def record() -> str:
         limits=Limits(window=1024 * 1024),
         runner=lambda name: ImmediateRunner(),
         wallClock=clock.seconds,
+        memory=lambda: 40_000_000,
         uptime=clock.seconds,
         random=lambda size: b"\x70" * size,
         jitter=lambda: 0.0,
