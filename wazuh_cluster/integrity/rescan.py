@@ -13,6 +13,7 @@ from attrs import frozen
 from wazuh_cluster.errors import HostilePath
 from wazuh_cluster.integrity.folders import Folders
 from wazuh_cluster.integrity.items import Item
+from wazuh_cluster.integrity.manifest import Manifest
 from wazuh_cluster.integrity.paths import PathSet
 from wazuh_cluster.integrity.snapshot import Snapshot
 from wazuh_cluster.integrity.walk import EXHAUSTED, GONE, Walk
@@ -68,6 +69,8 @@ class PartialWalk(Walk):
         stillHeld = PathSet(held.path for held in self.held)
         if any(place.start in stillHeld for place in places):
             # What it lies in could not be looked into, and perhaps can now.
+            raise Unplain
+        if any(self._wasFileAbove(place, old, covered) for place in places):
             raise Unplain
         self.links = [path for path in previous.links if path not in covered]
         self.problems = {
@@ -126,6 +129,18 @@ class PartialWalk(Walk):
                 if start.endswith(b"/"):
                     last = start
         return places
+
+    def _wasFileAbove(self, place: _Place, old: Manifest, covered: PathSet) -> bool:
+        """
+        Whether a place lies in what was a file before, and is not looked at itself: a
+        folder stands there now.
+        """
+        above = place.start.rstrip(b"/").rpartition(b"/")[0]
+        while len(above) > len(place.item.path):
+            if above not in covered and old.index(above) is not None:
+                return True
+            above = above.rpartition(b"/")[0]
+        return False
 
     def _look(self, folders: Folders, place: _Place) -> Slices[None]:
         item, start = place.item, place.start
