@@ -71,7 +71,7 @@ class Limits:
     answerTimeout: float = 20.0
     probeTimeout: float = 5.0
     transferTimeout: float = 60.0
-    window: int = 4 * 1024 * 1024
+    window: int = 1024 * 1024
     linkBuffer: int = 256 * 1024
     transfers: int = 4
     wantedFiles: int = 10_000

@@ -5,6 +5,7 @@ link's transfers.
 
 from __future__ import annotations
 
+import inspect
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -319,8 +320,10 @@ class Fetcher:
 
         batches = _batches(plan, progress, left)
 
+        going = [True]
+
         async def lane(runner: IRunner) -> None:
-            while True:
+            while going:
                 needed = await self._runner.run(_next(batches, staging, plan, progress))
                 if needed is None:
                     return
@@ -329,12 +332,17 @@ class Fetcher:
                     self._staged(staging, receiver)
                     self._note(plan, needed, receiver, failures)
 
-        lanes = [Deferred.fromCoroutine(lane(runner)) for runner in self._runners.staging]
+        coroutines = [lane(runner) for runner in self._runners.staging]
+        lanes = [Deferred.fromCoroutine(each) for each in coroutines]
         try:
             await gatherResults(lanes, consumeErrors=True)
         except Exception as error:
-            for each in lanes:
-                each.cancel()
+            going.clear()
+            for coroutine, each in zip(coroutines, lanes, strict=True):
+                # What one lane does can end another, which comes here within it;
+                # that one ends by itself, for there is nothing more to do.
+                if inspect.getcoroutinestate(coroutine) != inspect.CORO_RUNNING:
+                    each.cancel()
             raise _firstError(error) from None
         return await self._runner.run(_byPath(plan, failures)) if failures else {}
 

@@ -233,6 +233,20 @@ class Holding:
             extraValid=tuple(path for path in comparison.extraValid if path not in gone),
         )
 
+    def remembersTooMuch(self, manifest: Manifest, snapshot: Snapshot) -> bool:
+        """
+        Whether something that is remembered as deleted on the master is neither
+        here any more nor unseen, or is there again: L{remember} forgets it.
+        """
+        if not self._gone:
+            return False
+        unseen = snapshot.manifest.heldPaths()
+        return any(
+            manifest.index(path) is not None
+            or (snapshot.manifest.index(path) is None and path not in unseen)
+            for path in self._gone
+        )
+
     def _stillGone(
         self, manifest: Manifest, lastApplied: Manifest | None, snapshot: Snapshot
     ) -> Slices[frozenset[bytes]]:

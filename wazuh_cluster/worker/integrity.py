@@ -212,7 +212,11 @@ class IntegrityThread:
             manifest = known.manifest
             mends = await self._runner.run(self.tree.findMends(snapshot))
             strays = self.tree.findStrays(snapshot, manifest)
-            unfinished = not self._workplace.settled or await self._holding.anyReleased()
+            unfinished = (
+                not self._workplace.settled
+                or self._holding.remembersTooMuch(manifest, snapshot)
+                or await self._holding.anyReleased()
+            )
             if upToDate and not (mends or strays or unfinished):
                 self._hints.reached(generation)
                 return f"up to date with generation {generation.describe()}"
