@@ -207,5 +207,7 @@ class PageTests(ProcessCase):
         master.kill()
         await self.untilSeen(browser, f"{live}.includes('does not answer')", "the master's end")
 
-    if _CHROMIUM is None or _DRIVER is None:
+    if not os.environ.get("WAZUH_CLUSTER_BROWSER"):
+        test_browser.skip = "WAZUH_CLUSTER_BROWSER is not set"  # type: ignore[attr-defined]
+    elif _CHROMIUM is None or _DRIVER is None:
         test_browser.skip = "there is no Chromium with its driver"  # type: ignore[attr-defined]

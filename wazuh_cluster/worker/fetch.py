@@ -392,10 +392,16 @@ class Fetcher:
             )
             sending.addErrback(self._wantsFailed, number)
             return await receiving
+        except GeneratorExit:
+            # It was forgotten, with all that it is about: what its end would set
+            # going cannot go on in it.
+            number = 0
+            raise
         finally:
-            # Nobody waits for it now.
-            receiving.addErrback(lambda _: None)
-            self._transfers.abort(number, "not wanted any more")
+            if number:
+                # Nobody waits for it now.
+                receiving.addErrback(lambda _: None)
+                self._transfers.abort(number, "not wanted any more")
 
     def _agreed(self, name: str | None) -> Codec | None:
         """
@@ -432,6 +438,9 @@ class Fetcher:
     ) -> dict[str, Any]:
         try:
             return await self._peer.call(command, **arguments)
+        except GeneratorExit:
+            # See above.
+            raise
         except BaseException:
             # Nobody waits for the transfer now.
             receiving.addErrback(lambda _: None)
