@@ -496,6 +496,10 @@ class PagesTests(WebCase):
         html = self.page("/file?node=one&path=etc%2Frules%2Fr.xml")
         for text in ("differs", "it is older", "no such file", "d41d8c", "in 3 s"):
             self.assertIn(text, html)
+        # A name is unquoted once.
+        self.assertIn(
+            "<h1>etc/rules/5%25.xml</h1>", self.page("/file?node=one&path=etc/rules/5%2525.xml")
+        )
 
     def test_agents(self) -> None:
         """

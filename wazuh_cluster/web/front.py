@@ -147,7 +147,11 @@ class Front(Resource):
         handler = self._handlers.get(first)
         if handler is None:
             raise NotThere("nothing is here: begin at /")
-        query = {_decode(name): _decode(values[-1]) for name, values in request.args.items()}
+        # These are unquoted already.
+        query = {
+            name.decode("utf-8", "replace"): values[-1].decode("utf-8", "replace")
+            for name, values in request.args.items()
+        }
         return await handler(Asked(tuple(rest), query, request))
 
     def _gone(self, result: object, transport: object) -> object:
